@@ -1,0 +1,62 @@
+# One target per thing people do. `make help` lists them.
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+ifeq ($(OS),Windows_NT)
+BIN := $(VENV)/Scripts
+else
+BIN := $(VENV)/bin
+endif
+
+DISTRIBUTIONS := libs/chunkproto libs/servicekit services/uploader services/downloader cli
+STAMP := $(VENV)/.installed
+LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links
+INPUTS := requirements/install.lock requirements/dev.lock $(DISTRIBUTIONS:%=%/pyproject.toml)
+
+.PHONY: help
+help: ## List what can be made
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: install
+install: $(STAMP) ## Set everything up in .venv (a second time takes no time)
+
+$(STAMP): $(INPUTS)
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Penstock needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Name a newer one: make PYTHON=python3.12 install")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/install.lock
+	@$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements/install.lock requirements/dev.lock
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation $(DISTRIBUTIONS:%=--editable %)
+	@touch $@
+
+.PHONY: demo
+demo: install ## Watch real files stream through a real Kafka
+	@$(BIN)/penstock demo
+
+.PHONY: test
+test: install ## Run all tests that need no cluster (a real Kafka included)
+	$(BIN)/python -m pytest -m "not long" -n 4 --dist loadgroup
+
+.PHONY: test-long
+test-long: install ## Run the tests that take gigabytes or many minutes
+	$(BIN)/python -m pytest -m long
+
+.PHONY: lint
+lint: install ## Check style, types and the direction of imports
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+.PHONY: format
+format: install ## Format the code
+	$(BIN)/ruff check --fix-only --quiet .
+	$(BIN)/ruff format .
+
+.PHONY: lock
+lock: ## Choose versions anew and write the hashed lock files
+	$(LOCK) requirements/install.in -o requirements/install.lock
+	$(LOCK) requirements/dev.in -o requirements/dev.lock $(foreach d,chunkproto servicekit uploader downloader,--no-emit-package penstock-$d) --no-emit-package penstock
+
+.PHONY: clean
+clean: ## Remove what was built and installed here
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,1 @@
+"""Delivers files from a Kafka topic to a directory, and gives a receipt for each."""

@@ -1,0 +1,1 @@
+"""Streams the files of a watched directory to a Kafka topic."""
