@@ -12,7 +12,7 @@ from chunkproto.exceptions import (
     UnsupportedRecord,
 )
 from chunkproto.plan import ChunkPlan, partition_for
-from chunkproto.reasons import Reason
+from chunkproto.reasons import Reason, SkipReason
 from chunkproto.records import Abort, Chunk, Description, End, Record, Whole
 from chunkproto.upload_id import UploadId, next_upload_id
 
@@ -28,6 +28,7 @@ __all__ = [
     "MalformedRecord",
     "Reason",
     "Record",
+    "SkipReason",
     "UndecodableRecord",
     "UnsupportedRecord",
     "UploadId",

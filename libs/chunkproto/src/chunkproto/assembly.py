@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from chunkproto.checkpoint import CAPACITY, Checkpoint, Entry
-from chunkproto.reasons import Reason
+from chunkproto.reasons import Reason, SkipReason
 from chunkproto.records import Abort, Chunk, Description, End, Record, Whole
 from chunkproto.upload_id import UploadId
 
@@ -32,7 +32,7 @@ class Upload:
     description: Description | None
     next_index: int = 0
     next_byte: int | None = 0
-    refused: Reason | None = None
+    refused: Reason | SkipReason | None = None
     complete: bool = False
     last_seen: float = 0.0
     durable_index: int = 0
@@ -108,6 +108,16 @@ class Refuse:
 
 
 @dataclass(frozen=True, slots=True)
+class Skip:
+    """The upload has come to its end, and is not wanted here; nothing of it was written."""
+
+    upload_id: UploadId
+    reason: SkipReason
+    description: Description
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
 class Discard:
     """The source gave the upload up: drop the partial."""
 
@@ -119,11 +129,11 @@ class Ignore:
     """Nothing to do: the record is known, or belongs to an upload that was refused."""
 
 
-Step = Write | Complete | Deliver | Refuse | Discard | Ignore
+Step = Write | Complete | Deliver | Refuse | Skip | Discard | Ignore
 _IGNORE = Ignore()
 
-Judge = Callable[[Description], tuple[Reason, str] | None]
-"""What a destination thinks of a description: a reason to refuse it, with detail, or None."""
+Judge = Callable[[Description], tuple[Reason | SkipReason, str] | None]
+"""What a destination thinks of a description: None, or a reason to refuse or skip it, with detail."""
 
 
 class Assembly:
@@ -192,7 +202,7 @@ class Assembly:
                 return self._chunk(offset, record, length, upload, now)
             case Whole():
                 if verdict := self._judge(record.description):
-                    return Refuse(record.upload_id, verdict[0], record.description, verdict[1])
+                    return _conclude(record, *verdict)
                 return Deliver(record)
             case End():
                 return self._end(record, upload)
@@ -211,7 +221,10 @@ class Assembly:
                 upload.refused = Reason.INCOMPLETE
                 return _IGNORE
             if verdict := self._judge(chunk.description):
-                return self._refuse(upload, *verdict)
+                if isinstance(verdict[0], SkipReason):
+                    upload.refused = verdict[0]
+                    return _IGNORE
+                return self._refuse(upload, verdict[0], verdict[1])
         if upload.refused:
             return _IGNORE
         if chunk.description is not None:
@@ -229,33 +242,12 @@ class Assembly:
         return Write(upload, chunk.offset)
 
     def _end(self, end: End, upload: Upload | None) -> Step:
-        if upload is None or upload.refused:
+        if upload is None:
+            return _conclude(end, *(self._judge(end.description) or _NOTHING_ARRIVED))
+        if verdict := self._judge(end.description) or _mismatch(end, upload):
             self.forget(end.upload_id)
-            verdict = self._judge(end.description)
-            if verdict is None:
-                reason = upload.refused if upload and upload.refused else Reason.INCOMPLETE
-                verdict = (
-                    reason,
-                    "not all of its chunks arrived" if reason is Reason.INCOMPLETE else "refused before",
-                )
-            return Refuse(end.upload_id, verdict[0], end.description, verdict[1])
-        problem: str | None = None
-        reason = Reason.INCOMPLETE
-        if upload.next_index != end.chunks:
-            problem = f"{upload.next_index} of {end.chunks} chunks arrived"
-        elif upload.next_byte is not None and upload.next_byte != end.description.size:
-            reason, problem = (
-                Reason.MALFORMED,
-                f"{upload.next_byte} bytes arrived, not {end.description.size}",
-            )
-        elif upload.description is not None and upload.description != end.description:
-            reason, problem = Reason.MALFORMED, "the end describes another file than the beginning"
-        elif verdict := self._judge(end.description):
-            reason, problem = verdict
+            return _conclude(end, *verdict)
         upload.description = end.description
-        if problem is not None:
-            self.forget(end.upload_id)
-            return Refuse(end.upload_id, reason, end.description, problem)
         upload.complete = True
         return Complete(upload, end)
 
@@ -273,14 +265,11 @@ class Assembly:
         ]
         for upload in stale:
             self.forget(upload.upload_id)
+        # What was refused for good was said then; to say "expired" of it would ask for it again.
         return [
-            Refuse(
-                upload.upload_id,
-                upload.refused or Reason.EXPIRED,
-                upload.description,
-                "no record for too long",
-            )
+            Refuse(upload.upload_id, Reason.EXPIRED, upload.description, "no record of it for too long")
             for upload in stale
+            if upload.refused in (None, Reason.INCOMPLETE)
         ]
 
     def checkpoint(self, position: int, holds: Iterable[int] = ()) -> Checkpoint:
@@ -301,6 +290,28 @@ class Assembly:
             cut = cut[:CAPACITY]
         entries = tuple(Entry(upload.upload_id, upload.first_offset, upload.durable_index) for upload in cut)
         return Checkpoint(limit, entries)
+
+
+_NOTHING_ARRIVED = Reason.INCOMPLETE, "none of its chunks arrived"
+
+
+def _conclude(record: End | Whole, reason: Reason | SkipReason, detail: str) -> Refuse | Skip:
+    if isinstance(reason, SkipReason):
+        return Skip(record.upload_id, reason, record.description, detail)
+    return Refuse(record.upload_id, reason, record.description, detail)
+
+
+def _mismatch(end: End, upload: Upload) -> tuple[Reason | SkipReason, str] | None:
+    """Say what keeps an upload from being what its end says."""
+    if upload.refused:
+        return upload.refused, "an earlier record of it was refused"
+    if upload.next_index != end.chunks:
+        return Reason.INCOMPLETE, f"{upload.next_index} of {end.chunks} chunks arrived"
+    if upload.next_byte is not None and upload.next_byte != end.description.size:
+        return Reason.MALFORMED, f"{upload.next_byte} bytes arrived, not {end.description.size}"
+    if upload.description is not None and upload.description != end.description:
+        return Reason.MALFORMED, "the end describes another file than the beginning"
+    return None
 
 
 def _misplaced(chunk: Chunk, length: int, upload: Upload) -> str | None:

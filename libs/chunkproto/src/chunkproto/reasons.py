@@ -43,3 +43,14 @@ class Reason(StrEnum):
 
 
 _MENDED_BY_SENDING_AGAIN = frozenset({Reason.INCOMPLETE, Reason.DIGEST, Reason.EXPIRED})
+
+
+class SkipReason(StrEnum):
+    """Why a destination leaves a file alone without anything being wrong. On the wire: never renamed."""
+
+    NOT_ADDRESSED = "not-addressed"
+    """The upload names other destinations. Nothing is said of it to anyone."""
+    FILTERED = "filtered"
+    """The destination's include and exclude patterns leave it out."""
+    EXISTS = "exists"
+    """A file stands there, and the destination never replaces one (`on_conflict=skip`)."""
