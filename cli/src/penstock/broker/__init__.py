@@ -1,0 +1,27 @@
+"""A real Apache Kafka for one machine, without Docker and without an installed Java.
+
+    with Broker() as broker:
+        producer = Producer(broker.client_config())
+
+`Broker` is one broker, `Cluster` several of them, `run` what `penstock broker` does. Errors derive from `BrokerError`.
+"""
+
+from penstock.broker.broker import Broker
+from penstock.broker.errors import (
+    BrokerError,
+    BrokerStartError,
+    DataDirectoryError,
+    JarsError,
+    JavaNotFoundError,
+    PortInUseError,
+)
+
+__all__ = [
+    "Broker",
+    "BrokerError",
+    "BrokerStartError",
+    "DataDirectoryError",
+    "JarsError",
+    "JavaNotFoundError",
+    "PortInUseError",
+]

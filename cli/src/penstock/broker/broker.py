@@ -1,0 +1,419 @@
+"""One Kafka broker, as an object."""
+
+import dataclasses
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from base64 import urlsafe_b64encode
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from penstock.broker.classes import ClassArchive
+from penstock.broker.errors import BrokerError, BrokerStartError, DataDirectoryError, PortInUseError
+from penstock.broker.jars import Progress, ensure_jars
+from penstock.broker.java import find_java
+from penstock.broker.ports import free_port, is_free
+from penstock.broker.ready import NotReadyError, wait_until_usable
+from penstock.broker.settings import LOOPBACK, Membership, Security, server_properties, to_java_properties
+
+_GUARD = Path(__file__).with_name("guard.py")
+_LOGGING = (
+    "-Dorg.slf4j.simpleLogger.showDateTime=true",
+    "-Dorg.slf4j.simpleLogger.dateTimeFormat=yyyy-MM-dd HH:mm:ss.SSS",
+    # What every broker prints at every start: its hundreds of settings.
+    *(
+        f"-Dorg.slf4j.simpleLogger.log.{name}=warn"
+        for name in ("kafka.server.KafkaConfig", "org.apache.kafka.common")
+    ),
+)
+_BIND_FAILURE = re.compile(r"failed to bind to [^\s:]*:(\d+)", re.IGNORECASE)
+_LOCK_FAILURE = "Failed to acquire lock on file"
+
+
+class Broker:
+    """A real Apache Kafka on the loopback interface, in a process of its own.
+
+    As a context manager it starts on entering; on leaving it stops, and a temporary data directory is removed. In
+    between it can be stopped, killed and started again on the same port and data. It never outlives this process,
+    however that ends.
+
+    Raises `BrokerError`s (see `penstock.broker.errors`), whose one line of text names the log when there is one.
+    """
+
+    def __init__(
+        self,
+        data_dir: Path | str | None = None,
+        port: int = 0,
+        *,
+        properties: Mapping[str, str] | None = None,
+        users: Mapping[str, str] | Security | None = None,
+        membership: Membership | None = None,
+        progress: Progress | None = None,
+        start_timeout_seconds: float = 90.0,
+        stop_timeout_seconds: float = 30.0,
+    ) -> None:
+        """Describe a broker; nothing is started or written yet.
+
+        Args:
+            data_dir: where topics, configuration and log are kept; made when it is missing. None: a temporary one.
+            port: TCP port for clients. 0: a free one, the same from then on.
+            properties: Kafka's server properties, over those of `penstock.broker.settings`.
+            users: passwords by name: clients must log in (SASL/PLAIN) and may do only what ACLs allow, except the super
+                user `admin`, who is added. See `client_config`.
+            membership: which broker of a `Cluster` this one is.
+            progress: told in one line of what takes long, such as a first download.
+            start_timeout_seconds: how long a start may take, downloads aside.
+            stop_timeout_seconds: how long an orderly stop may take until the process is killed.
+        """
+        self._given_directory = Path(data_dir) if data_dir is not None else None
+        self._temporary: tempfile.TemporaryDirectory[str] | None = None
+        self._port = port
+        self._port_is_settled = port != 0
+        self._properties = dict(properties or {})
+        self._security = users if isinstance(users, Security) or users is None else Security(dict(users))
+        self._membership = membership or Membership()
+        self._progress = progress
+        self._start_timeout = start_timeout_seconds
+        self._stop_timeout = stop_timeout_seconds
+        self._guard: subprocess.Popen[bytes] | None = None
+        self._pid: int | None = None
+        self._exit_code: int | None = None
+        self._log_offset = 0
+        self._classes: ClassArchive | None = None
+
+    # What one can ask
+
+    @property
+    def port(self) -> int:
+        """The TCP port for clients; 0 until a free one was chosen by the first start."""
+        return self._port
+
+    @property
+    def bootstrap_servers(self) -> str:
+        """`host:port`, for clients' `bootstrap.servers`."""
+        if not self._port:
+            raise BrokerError("the broker has no address yet: start it first")
+        return f"{LOOPBACK}:{self._port}"
+
+    @property
+    def data_dir(self) -> Path:
+        """Where topics, configuration and log are kept."""
+        if self._given_directory is not None:
+            return self._given_directory
+        if self._temporary is None:
+            self._temporary = tempfile.TemporaryDirectory(
+                prefix="penstock-broker-", ignore_cleanup_errors=True
+            )
+        return Path(self._temporary.name)
+
+    @property
+    def log_path(self) -> Path:
+        """The file that Kafka's log goes to; appended to by each start."""
+        return self.data_dir / "broker.log"
+
+    @property
+    def pid(self) -> int | None:
+        """The process id of Kafka's JVM; None when it does not run."""
+        return self._pid if self.running else None
+
+    @property
+    def running(self) -> bool:
+        """Whether Kafka's process is there."""
+        return self._guard is not None and self._guard.poll() is None
+
+    def client_config(self, user: str | None = None) -> dict[str, str]:
+        """Return the librdkafka properties that connect a client, logged in as `user` (None: the super user).
+
+        Without users this is only `bootstrap.servers`.
+        """
+        config = {"bootstrap.servers": self.bootstrap_servers}
+        if self._security is None:
+            if user is not None:
+                raise BrokerError(
+                    f"this broker knows no users, so not {user!r}: give it some with users={{...}}"
+                )
+            return config
+        name = user if user is not None else self._security.super_user
+        return config | {
+            "security.protocol": "SASL_PLAINTEXT",
+            "sasl.mechanism": "PLAIN",
+            "sasl.username": name,
+            "sasl.password": self._security.password(name),
+        }
+
+    def check_running(self) -> None:
+        """Raise `BrokerError` when Kafka has ended by itself."""
+        if not self.running:
+            raise self._failure("Kafka is not running")
+
+    # What one can do
+
+    def start(self) -> None:
+        """Start Kafka, and return when clients can use it."""
+        self.launch()
+        self.wait_until_usable()
+
+    def stop(self) -> None:
+        """Stop Kafka in good order (SIGTERM), or by force when that takes too long. Data and port remain."""
+        self._end("stop", self._stop_timeout)
+        if self._classes is not None:
+            self._classes.keep_recorded()
+
+    def kill(self) -> None:
+        """Kill Kafka at once (SIGKILL), as a crash would. Data and port remain."""
+        self._end("kill", self._stop_timeout)
+
+    def restart(self) -> None:
+        """Stop Kafka if it runs, and start it on the same port and data."""
+        self.stop()
+        self.start()
+
+    def close(self) -> None:
+        """Stop, and remove a temporary data directory."""
+        self.stop()
+        if self._temporary is not None:
+            self._temporary.cleanup()
+            self._temporary = None
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # How
+
+    def launch(self) -> None:
+        """Start the process without waiting for it: for a `Cluster`, whose brokers need each other to be usable."""
+        if self.running:
+            return
+        jars = ensure_jars(self._progress)
+        self._claim_ports()
+        self._prepare_directory()
+        self._classes = ClassArchive.for_(find_java(), jars)
+        self._log_offset = self.log_path.stat().st_size if self.log_path.exists() else 0
+        if not (self._log_directory / "meta.properties").exists():
+            self._format(jars)
+        self._spawn(self._java_command(jars, "kafka.Kafka", str(self._properties_path), record=True))
+
+    def wait_until_usable(self) -> None:
+        """Wait until clients can use the broker; stops it and raises when that does not come about."""
+        deadline = time.monotonic() + self._start_timeout
+        nodes = len(self._membership.controllers)
+        try:
+            self._wait_for_port(deadline)
+            wait_until_usable(
+                self.client_config(), nodes=nodes // 2 + 1, deadline=deadline, check_alive=self.check_running
+            )
+        except NotReadyError as error:
+            failure = self._failure(f"Kafka was not usable within {self._start_timeout:g} s ({error})")
+            self.kill()
+            raise failure from error
+        except BaseException:
+            self.kill()
+            raise
+
+    @property
+    def _log_directory(self) -> Path:
+        return self.data_dir / "kafka"
+
+    @property
+    def _properties_path(self) -> Path:
+        return self.data_dir / "server.properties"
+
+    def _claim_ports(self) -> None:
+        if not self._port:
+            self._port = free_port()
+        elif not is_free(self._port):
+            raise PortInUseError(
+                f"port {self._port} of {LOOPBACK} is in use by another program: stop that, or choose another port"
+            )
+        if not self._membership.controllers:
+            only = {self._membership.node_id: free_port()}
+            self._membership = dataclasses.replace(self._membership, controllers=only)
+
+    def _prepare_directory(self) -> None:
+        """Write the configuration, and refuse what is not ours to use."""
+        directory = self.data_dir
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            if (directory / "meta.properties").exists():
+                raise DataDirectoryError(
+                    f"{directory} is the log directory of another Kafka: choose an empty directory"
+                )
+            meta = _read_properties(self._log_directory / "meta.properties")
+            expected = {"node.id": str(self._membership.node_id), "cluster.id": self._membership.cluster_id}
+            for name, value in expected.items():
+                if meta and value and meta.get(name) != value:
+                    raise DataDirectoryError(
+                        f"{directory} holds the data of another broker ({name} {meta.get(name)}, not {value}): "
+                        "choose an empty directory"
+                    )
+            properties = server_properties(
+                log_directory=self._log_directory,
+                port=self._port,
+                membership=self._membership,
+                security=self._security,
+                overrides=self._properties,
+            )
+            self._log_directory.mkdir(exist_ok=True)
+            self._properties_path.touch(mode=0o600)  # it may hold passwords
+            self._properties_path.write_text(to_java_properties(properties), encoding="ascii")
+            with self.log_path.open("ab"):
+                pass
+        except OSError as error:
+            raise DataDirectoryError(
+                f"cannot keep Kafka's data in {directory} ({error.strerror or error}): make it writable, or choose "
+                "another directory"
+            ) from error
+
+    def _java_command(self, jars: tuple[Path, ...], *main: str, record: bool = False) -> list[str]:
+        java = find_java()
+        assert self._classes is not None
+        class_path = os.pathsep.join(str(jar) for jar in jars)
+        classes = self._classes.options(record=record)
+        return [str(java.executable), *java.options, *classes, *_LOGGING, "-cp", class_path, *main]
+
+    def _format(self, jars: tuple[Path, ...]) -> None:
+        cluster_id = self._membership.cluster_id or new_cluster_id()
+        command = self._java_command(
+            jars, "kafka.tools.StorageTool", "format", "-t", cluster_id, "-c", str(self._properties_path)
+        )
+        with self.log_path.open("ab") as log:
+            done = subprocess.run(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                check=False,
+                timeout=self._start_timeout,
+            )
+        if done.returncode != 0:
+            raise self._failure("Kafka could not format its data directory")
+
+    def _spawn(self, command: list[str]) -> None:
+        """Start the command under a guard (see `penstock.broker.guard`)."""
+        guard = [sys.executable, "-I", str(_GUARD), "--parent", str(os.getpid())]
+        if self._temporary is not None:
+            guard += ["--remove-if-orphaned", self._temporary.name]
+        with self.log_path.open("ab") as log:
+            self._guard = subprocess.Popen(
+                [*guard, "--", *command],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                start_new_session=True,  # Ctrl-C is for us; we stop the broker in good order
+            )
+        self._exit_code = None
+        assert self._guard.stdout is not None
+        answer = self._guard.stdout.readline().split()
+        if len(answer) != 2:
+            self._end("kill", self._stop_timeout)
+            raise self._failure("Kafka's process could not be started")
+        self._pid = int(answer[1])
+
+    def _end(self, order: str, timeout: float) -> None:
+        """Give the guard an order, wait until all is over, and take note of how it ended."""
+        guard, self._guard = self._guard, None
+        if guard is None:
+            return
+        assert guard.stdin is not None
+        assert guard.stdout is not None
+        for command in (order, "kill"):
+            try:
+                guard.stdin.write(command.encode() + b"\n")
+                guard.stdin.flush()
+            except OSError:
+                pass  # it has ended by itself
+            try:
+                guard.wait(timeout)
+                break
+            except subprocess.TimeoutExpired:
+                continue
+        else:
+            guard.kill()
+            guard.wait()
+        said = guard.stdout.read().split()
+        self._exit_code = int(said[1]) if len(said) == 2 else None
+        guard.stdout.close()
+        try:
+            guard.stdin.close()
+        except OSError:
+            pass  # an order that nobody read
+        self._pid = None
+
+    def _wait_for_port(self, deadline: float) -> None:
+        while True:
+            self.check_running()
+            try:
+                socket.create_connection((LOOPBACK, self._port), timeout=1.0).close()
+                return
+            except OSError as error:
+                if time.monotonic() > deadline:
+                    raise NotReadyError(f"port {self._port} does not answer") from error
+            time.sleep(0.02)
+
+    def _failure(self, what: str) -> BrokerError:
+        """Make the error for `what` out of what the log says."""
+        with self.log_path.open(encoding="utf-8", errors="replace") as log:
+            log.seek(self._log_offset)
+            lines = [line.strip() for line in log if line.strip()]
+        for line in reversed(lines):
+            if match := _BIND_FAILURE.search(line):
+                return PortInUseError(
+                    f"port {match[1]} of {LOOPBACK} is in use by another program: stop that, or choose another port"
+                )
+            if _LOCK_FAILURE in line:
+                return DataDirectoryError(
+                    f"{self.data_dir} is in use by another broker: stop that, or choose another"
+                )
+        return BrokerStartError(f"{what}: {_meaningful(lines)} (log: {self._kept_log()})")
+
+    def _kept_log(self) -> Path:
+        """Return where the log can be read after a temporary directory is gone."""
+        if self._temporary is None:
+            return self.log_path
+        kept = Path(tempfile.gettempdir()) / "penstock-broker-failed.log"
+        try:
+            shutil.copyfile(self.log_path, kept)
+        except OSError:
+            return self.log_path
+        return kept
+
+
+def new_cluster_id() -> str:
+    """Return a random cluster id in Kafka's form: 22 characters of URL-safe base64."""
+    while (text := urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")).startswith("-"):
+        pass  # it would be an option on a command line
+    return text
+
+
+def _read_properties(path: Path) -> dict[str, str]:
+    if not path.exists():
+        return {}
+    lines = path.read_text(encoding="latin-1").splitlines()
+    return dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
+
+
+def _meaningful(lines: list[str]) -> str:
+    """Return the last line of a log that says what went wrong."""
+    for wanted in (r"^Caused by: ", r"^[\w.$]+(Exception|Error)\b", r"\b(FATAL|ERROR)\b", r"^(?!at )."):
+        for line in reversed(lines):
+            if re.search(wanted, line):
+                return line[:500]
+    return "it said nothing"

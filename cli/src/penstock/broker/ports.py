@@ -1,0 +1,31 @@
+"""Free ports on the loopback interface, for servers that clients find again after a restart."""
+
+import random
+import socket
+import sys
+
+from penstock.broker.settings import LOOPBACK
+
+# Below what Linux (32768), macOS and Windows (49152) give to outgoing connections. While a broker is down, its clients
+# keep connecting to its port: from that range, one of them would in time be given the very port as its own, be connected
+# to itself, and keep the broker from coming back.
+_CHOICE = range(20000, 32000)
+
+
+def is_free(port: int) -> bool:
+    """Tell whether a server could listen on this loopback port now."""
+    with socket.socket() as probe:
+        if sys.platform == "win32":
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
+        else:  # as Java does: connections that linger from the last run don't count
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((LOOPBACK, port))
+        except OSError:
+            return False
+    return True
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on; unlikely to be chosen by anyone else until it is used."""
+    return next(port for port in random.sample(_CHOICE, len(_CHOICE)) if is_free(port))

@@ -1,0 +1,70 @@
+"""When a broker that has started can be used."""
+
+import time
+from collections.abc import Callable, Mapping
+
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec
+
+_CLIENT_SETTINGS = {
+    "log_level": 0,
+    "reconnect.backoff.ms": 20,
+    "reconnect.backoff.max.ms": 200,
+    "socket.timeout.ms": 5000,
+}
+_ATTEMPT_SECONDS = 3.0
+
+
+class NotReadyError(Exception):
+    """The deadline passed. The message says what was waited for."""
+
+
+def wait_until_usable(
+    client_config: Mapping[str, str], *, nodes: int, deadline: float, check_alive: Callable[[], None]
+) -> None:
+    """Return once clients can use what the brokers have, at once and without errors.
+
+    An open port is not enough: after a restart, leaders are not elected yet, and a group's first question of its
+    coordinator creates and loads the offsets topic. So wait until `nodes` brokers are known and each partition tells
+    its offsets, and ask for a coordinator once.
+
+    `deadline` is in the time of `time.monotonic`. `check_alive` raises when waiting longer is in vain. (The offsets are
+    asked with a consumer: AdminClient.list_consumer_group_offsets can crash Python while there is no coordinator.)
+    """
+    config = {**_CLIENT_SETTINGS, **client_config}
+    admin = AdminClient(config)
+
+    def every_partition_has_a_leader() -> None:
+        metadata = admin.list_topics(timeout=_ATTEMPT_SECONDS)
+        if len(metadata.brokers) < nodes:
+            raise NotReadyError(f"{len(metadata.brokers)} of {nodes} brokers are there")
+        partitions = {
+            TopicPartition(topic, partition): OffsetSpec.latest()
+            for topic, description in metadata.topics.items()
+            for partition in description.partitions
+        }
+        if partitions:
+            answers = admin.list_offsets(partitions, request_timeout=_ATTEMPT_SECONDS)
+            for answer in answers.values():
+                answer.result()
+
+    def groups_have_a_coordinator() -> None:
+        consumer = Consumer({**config, "group.id": "penstock-ready"})
+        try:
+            consumer.committed([TopicPartition("penstock-ready", 0)], timeout=_ATTEMPT_SECONDS)
+        finally:
+            consumer.close()
+
+    for step in (every_partition_has_a_leader, groups_have_a_coordinator):
+        _repeat(step, deadline, check_alive)
+
+
+def _repeat(step: Callable[[], None], deadline: float, check_alive: Callable[[], None]) -> None:
+    while True:
+        check_alive()
+        try:
+            return step()
+        except (KafkaException, NotReadyError) as error:
+            if time.monotonic() > deadline:
+                raise NotReadyError(f"{step.__name__.replace('_', ' ')}: {error}") from error
+        time.sleep(0.05)
