@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Final
 
 from chunkproto.exceptions import InvalidRecord
@@ -18,8 +17,6 @@ MAX_METADATA_BYTES: Final = 8 * 1024
 MAX_NAME_BYTES: Final = 249
 """UTF-8 bytes of a source or destination id: as long as a Kafka topic's name may be."""
 MAX_DESTINATIONS: Final = 64
-
-_NO_METADATA: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +37,7 @@ class Description:
     mode: int | None
     source: str
     to: tuple[str, ...] = ()
-    metadata: Mapping[str, str] = field(default=_NO_METADATA, hash=False)
+    metadata: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         ChunkPlan(self.size, self.chunk_size)
