@@ -1,1 +1,1 @@
-"""What every Penstock service needs around its job: settings, Kafka clients, lifecycle, metrics, events and logs."""
+"""What every Penstock service needs around its job: settings, Kafka, lifecycle, metrics, events, logs."""
