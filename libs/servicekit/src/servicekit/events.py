@@ -24,7 +24,7 @@ from typing_extensions import override
 
 from servicekit import metrics
 from servicekit.exceptions import NotOurEvent, PenstockError, explain_kafka
-from servicekit.kafka import ClientHealth, make_producer
+from servicekit.kafka import make_producer
 from servicekit.logs import Limiter
 from servicekit.settings import ServiceSettings
 
@@ -380,7 +380,6 @@ class Telemetry:
             return
         self._producer = make_producer(
             settings,
-            health=ClientHealth("telemetry", settings.bootstrap_servers),
             enable_idempotence=False,
             enable_gapless_guarantee=False,
             acks="1",

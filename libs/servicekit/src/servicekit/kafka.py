@@ -82,8 +82,6 @@ RECORD_OVERHEAD = 20 * 1024
 
 _COMMON: dict[str, object] = {
     "client.id": "penstock",
-    # One list of properties serves producers and consumers: librdkafka would warn about the other's.
-    "log.configuration.warnings": False,
     "log.connection.close": False,  # idle connections are closed by brokers all the time
     # How often ClientHealth learns which brokers are up, and metrics are renewed.
     "statistics.interval.ms": 2000,
@@ -310,8 +308,12 @@ class ClientHealth:
 class _Librdkafka(logging.Filter):
     """Keeps librdkafka's own log readable: lost connections are told by ClientHealth, nothing repeats."""
 
-    # <facility> [<client>] [thrd:<thread>]: <text>
-    _CONNECTION = ("FAIL ", "ERROR ", "MAXPOLL ")
+    # A line is: <facility> [<client>] [thrd:<thread>]: <text>
+    _CONNECTION = ("FAIL ", "ERROR ")
+    _INTENDED = (
+        "property and will be ignored by this",  # one list of properties serves producers and consumers
+        "enable.gapless.guarantee is experimental",
+    )
 
     def __init__(self) -> None:
         super().__init__()
@@ -319,7 +321,9 @@ class _Librdkafka(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         text = record.getMessage()
-        if text.startswith(self._CONNECTION[:2]):
+        if text.startswith("CONFWARN ") and any(intended in text for intended in self._INTENDED):
+            return False
+        if text.startswith(self._CONNECTION):
             if not logging.getLogger().isEnabledFor(logging.DEBUG):
                 return False
             record.levelno, record.levelname = logging.DEBUG, "DEBUG"
@@ -338,7 +342,9 @@ def _connect(
     make: Callable[[dict[str, Any]], _Client], config: dict[str, Any], health: ClientHealth | None
 ) -> _Client:
     config = {**config, "logger": _librdkafka_log}
-    if health is not None:
+    if health is None:
+        config["statistics.interval.ms"] = 0
+    else:
         health.bootstrap = str(config["bootstrap.servers"])
         config |= {"error_cb": health.on_error, "stats_cb": health.on_stats}
     try:
