@@ -40,6 +40,10 @@ test: install ## Run all tests that need no cluster (a real Kafka included)
 test-long: install ## Run the tests that take gigabytes or many minutes
 	$(BIN)/python -m pytest -m long
 
+.PHONY: test-portable
+test-portable: install ## Run the tests of what also runs on Windows and macOS
+	$(BIN)/python -m pytest libs services/uploader cli
+
 .PHONY: lint
 lint: install ## Check style, types and the direction of imports
 	$(BIN)/ruff check .
