@@ -34,26 +34,17 @@ import logging
 import re
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import Future
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, TypeVar
 
 from confluent_kafka import (
     Consumer,
-    IsolationLevel,
     KafkaError,
     KafkaException,
     Producer,
-    TopicCollection,
-    TopicPartition,
 )
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # it has no __all__
     AdminClient,
-    ConfigResource,
-    NewTopic,
-    OffsetSpec,
-    ResourceType,
 )
 
 from servicekit import metrics
@@ -62,11 +53,9 @@ from servicekit.exceptions import (
     KafkaUnavailable,
     NotAuthorized,
     PenstockError,
-    TopicRefused,
-    UnknownTopic,
     explain_kafka,
 )
-from servicekit.lifecycle import Deadline, StopSignal
+from servicekit.lifecycle import StopSignal
 from servicekit.logs import Limiter
 from servicekit.settings import ServiceSettings
 
@@ -75,10 +64,6 @@ log = logging.getLogger(__name__)
 GroupProtocol = Literal["classic", "consumer"]
 
 MIB = 1024 * 1024
-
-RECORD_OVERHEAD = 20 * 1024
-"""Bytes that a record may have beside its chunk: a path of 4 KiB in key and header, 8 KiB of user metadata
-(the limits of the wire), destinations, digest, Kafka's 61 bytes of batch and some of record; rounded up."""
 
 _COMMON: dict[str, object] = {
     "client.id": "penstock",
@@ -230,13 +215,15 @@ def _merge(ours: dict[str, object], settings: ServiceSettings, extra: Mapping[st
 class ClientHealth:
     """What one Kafka client knows of its brokers: for readiness, and logged once when it changes.
 
-    `client` is the client's name in logs and metrics, such as "producer". All of it is called from the
+    `client` is the client's name in logs and metrics, such as "producer"; `log_changes` False keeps it out of
+    the log, for a client that another one of the same service speaks for. All of it is called from the
     client's own callbacks, which run in whichever thread polls it.
     """
 
-    def __init__(self, client: str, bootstrap: str = "") -> None:
+    def __init__(self, client: str, bootstrap: str = "", *, log_changes: bool = True) -> None:
         self.client = client
         self.bootstrap = bootstrap
+        self._log_changes = log_changes
         self.broker_up = False
         """Whether any broker answers. False until the first one was seen."""
         self.last_error: PenstockError | None = None
@@ -266,12 +253,12 @@ class ClientHealth:
             if error.fatal():
                 if self.fatal is None:
                     self.fatal = explained
-                    log.error("%s: fatal: %s", self.client, explained)
+                    self._say(logging.ERROR, f"fatal: {explained}")
                 return
             if isinstance(explained, NotAuthorized):
                 # Comes for each broker, again and again; and outlives the "all brokers down" that follows.
                 if not isinstance(self.last_error, NotAuthorized):
-                    log.error("%s: %s", self.client, explained)
+                    self._say(logging.ERROR, str(explained))
                 self.last_error = explained
                 self.broker_up = False
             elif error.code() == KafkaError._ALL_BROKERS_DOWN:  # noqa: SLF001
@@ -280,9 +267,9 @@ class ClientHealth:
                     self.last_error = explained
                 if not self._down_logged:
                     self._down_logged = True
-                    log.warning("%s: %s; waiting for it", self.client, self.last_error)
+                    self._say(logging.WARNING, f"{self.last_error}; waiting for it")
             else:
-                log.debug("%s: %s", self.client, explained)
+                self._say(logging.DEBUG, str(explained))
 
     def on_stats(self, text: str) -> None:
         """Take librdkafka's `stats_cb`: JSON, every statistics.interval.ms."""
@@ -302,7 +289,10 @@ class ClientHealth:
             self.last_error = None
             if self._down_logged:
                 self._down_logged = False
-                log.info("%s: Kafka at %s answers again", self.client, self.bootstrap)
+                self._say(logging.INFO, f"Kafka at {self.bootstrap} answers again")
+
+    def _say(self, level: int, text: str) -> None:
+        log.log(level if self._log_changes else logging.DEBUG, "%s: %s", self.client, text)
 
 
 class _Librdkafka(logging.Filter):
@@ -335,7 +325,6 @@ _librdkafka_log = logging.getLogger("librdkafka")
 _librdkafka_log.addFilter(_Librdkafka())
 
 _Client = TypeVar("_Client")
-_Result = TypeVar("_Result")
 
 
 def _connect(
@@ -363,6 +352,11 @@ def make_producer(
     return _connect(Producer, producer_config(settings, **extra), health)
 
 
+def make_admin(settings: ServiceSettings, *, health: ClientHealth | None = None) -> AdminClient:
+    """Return an admin client. Never call its list_consumer_group_offsets: it can crash Python."""
+    return _connect(AdminClient, admin_config(settings), health)
+
+
 def make_consumer(
     settings: ServiceSettings,
     group: str,
@@ -375,316 +369,31 @@ def make_consumer(
     return _connect(Consumer, consumer_config(settings, group, protocol, **extra), health)
 
 
-@dataclass(frozen=True)
-class LogRange:
-    """The offsets of one partition: `start` of the first record there is, `end` of the next one to come."""
-
-    start: int
-    end: int
-
-
-@dataclass(frozen=True)
-class TopicInfo:
-    """A topic as it is now."""
-
-    name: str
-    topic_id: str
-    """Base64 as Kafka prints it; changes when a topic is deleted and made again under the same name."""
-    partitions: int
-    replication_factor: int
-    config: Mapping[str, str] = field(default_factory=dict)
-    """Its effective configuration; empty if `config_error` is set."""
-    config_error: str | None = None
-    """Why the configuration could not be read (ACL DescribeConfigs is missing), else None."""
-
-    @property
-    def retention_seconds(self) -> float | None:
-        """Age at which records are deleted; None: never, or unknown."""
-        milliseconds = int(self.config.get("retention.ms", -1))
-        return None if milliseconds < 0 or "delete" not in self._policy else milliseconds / 1000
-
-    @property
-    def retention_bytes(self) -> int | None:
-        """Size of ONE partition above which its oldest records are deleted; None: no limit, or unknown."""
-        size = int(self.config.get("retention.bytes", -1))
-        return None if size < 0 or "delete" not in self._policy else size
-
-    @property
-    def _policy(self) -> str:
-        return self.config.get("cleanup.policy", "delete")
-
-
-@dataclass(frozen=True)
-class TopicProblem:
-    """Something about a topic to know. `refused`: it would destroy or refuse our records."""
-
-    refused: bool
-    message: str
-
-
-def check_topic_can_carry(
-    info: TopicInfo, chunk_size: int, *, overhead: int = RECORD_OVERHEAD
-) -> list[TopicProblem]:
-    """Return what stands against sending chunks of `chunk_size` bytes to this topic. Pure.
-
-    `overhead` is what a record may have beside its chunk, in bytes.
-    """
-    name = info.name
-    problems = []
-    if info.config_error is not None:
-        problems.append(
-            TopicProblem(
-                False,
-                f"topic {name!r}: its configuration cannot be read, so that it may compact, or refuse "
-                f"large records, unnoticed: allow DescribeConfigs on it ({info.config_error})",
-            )
-        )
-    policy = info.config.get("cleanup.policy", "delete")
-    if "compact" in policy:
-        problems.append(
-            TopicProblem(
-                True,
-                f"topic {name!r} is compacted (cleanup.policy={policy}): Kafka would delete all chunks of a "
-                f"path but the last; set cleanup.policy=delete or use another topic",
-            )
-        )
-    needed = chunk_size + overhead
-    for key in ("max.message.bytes", "segment.bytes"):
-        limit = int(info.config.get(key, needed))
-        if limit < needed:
-            problems.append(
-                TopicProblem(
-                    True,
-                    f"topic {name!r} has {key}={limit}, too small for chunks of {chunk_size} bytes: raise "
-                    f"it to at least {needed}, or lower the chunk size to "
-                    f"{max(0, limit - overhead)} (--chunk-size)",
-                )
-            )
-    if info.replication_factor < 2:
-        problems.append(
-            TopicProblem(
-                False,
-                f"topic {name!r} has replication factor {info.replication_factor}: what one "
-                f"broker's disk loses is lost",
-            )
-        )
-    elif int(info.config.get("min.insync.replicas", 2)) < 2:
-        problems.append(
-            TopicProblem(
-                False,
-                f"topic {name!r} has min.insync.replicas=1: a record can be acknowledged by one broker "
-                f"alone and lost with it; set it to 2",
-            )
-        )
-    return problems
-
-
-def require_topic_can_carry(
-    info: TopicInfo, chunk_size: int, *, overhead: int = RECORD_OVERHEAD
-) -> list[str]:
-    """Raise TopicRefused if the topic cannot carry chunks of `chunk_size` bytes; else return the warnings."""
-    problems = check_topic_can_carry(info, chunk_size, overhead=overhead)
-    refused = [problem.message for problem in problems if problem.refused]
-    if refused:
-        raise TopicRefused("; ".join(refused))
-    return [problem.message for problem in problems]
-
-
-class Topics:
-    """What topics are there and what they hold. One admin client; every call waits at most `timeout` seconds.
-
-    Calls raise KafkaUnavailable, NotAuthorized, UnknownTopic. They may be used from any thread.
-    (AdminClient.list_consumer_group_offsets is not here on purpose: it crashes the interpreter while a
-    group's coordinator is not ready. Ask Consumer.committed().)
-    """
-
-    def __init__(self, settings: ServiceSettings, *, timeout: float = 10.0) -> None:
-        self._bootstrap = settings.bootstrap_servers
-        self._timeout = timeout
-        self._health = ClientHealth("admin", self._bootstrap)
-        self._admin = _connect(AdminClient, admin_config(settings), self._health)
-
-    def describe(self, topic: str) -> TopicInfo:
-        """Return what the topic is like now."""
-        futures = self._ask(
-            topic,
-            lambda: self._admin.describe_topics(TopicCollection([topic]), request_timeout=self._timeout),
-        )
-        description = self._result(futures[topic], topic)
-        partitions = description.partitions
-        config: dict[str, str] = {}
-        config_error = None
-        try:
-            config = self._config_of(topic)
-        except NotAuthorized as error:
-            config_error = str(error)
-        return TopicInfo(
-            name=topic,
-            topic_id=str(description.topic_id),
-            partitions=len(partitions),
-            replication_factor=min((len(partition.replicas) for partition in partitions), default=0),
-            config=config,
-            config_error=config_error,
-        )
-
-    def _config_of(self, topic: str) -> dict[str, str]:
-        resource = ConfigResource(ResourceType.TOPIC, topic)
-        futures = self._ask(
-            topic, lambda: self._admin.describe_configs([resource], request_timeout=self._timeout)
-        )
-        entries = self._result(futures[resource], topic)
-        return {name: entry.value for name, entry in entries.items() if entry.value is not None}
-
-    def log_starts_and_ends(self, partitions: Iterable[tuple[str, int]]) -> dict[tuple[str, int], LogRange]:
-        """Return the first and next offset of each (topic, partition), read in two requests for all together.
-
-        A partition that Kafka gives no answer for raises for all: who decides by these must not guess.
-        """
-        wanted = sorted(set(partitions))
-        starts = self._offsets(wanted, OffsetSpec.earliest())  # type: ignore[no-untyped-call]
-        ends = self._offsets(wanted, OffsetSpec.latest())  # type: ignore[no-untyped-call]
-        return {partition: LogRange(starts[partition], ends[partition]) for partition in wanted}
-
-    def watermarks(self, topic: str, partitions: int) -> dict[int, LogRange]:
-        """Return the first and next offset of partitions 0 to `partitions` - 1 of one topic."""
-        ranges = self.log_starts_and_ends((topic, number) for number in range(partitions))
-        return {number: log_range for (_, number), log_range in ranges.items()}
-
-    def _offsets(self, partitions: list[tuple[str, int]], spec: OffsetSpec) -> dict[tuple[str, int], int]:
-        if not partitions:
-            return {}
-        topic = partitions[0][0]
-        asked = {TopicPartition(*partition): spec for partition in partitions}
-        futures = self._ask(
-            topic,
-            lambda: self._admin.list_offsets(
-                asked, isolation_level=IsolationLevel.READ_UNCOMMITTED, request_timeout=self._timeout
-            ),
-        )
-        return {
-            (partition.topic, partition.partition): self._result(future, partition.topic).offset
-            for partition, future in futures.items()
-        }
-
-    def ensure_topic(
-        self,
-        name: str,
-        *,
-        partitions: int = 1,
-        replication_factor: int = -1,
-        config: Mapping[str, str] | None = None,
-    ) -> TopicInfo:
-        """Return the topic, made if it is not there yet; one that is there is left as it is.
-
-        `replication_factor` -1 takes the cluster's default. If we may not make it: NotAuthorized with the
-        commands that someone who may can run.
-        """
-        config = dict(config or {})
-        try:
-            return self.describe(name)
-        except UnknownTopic:
-            pass
-        new = NewTopic(name, num_partitions=partitions, replication_factor=replication_factor, config=config)
-        try:
-            futures = self._ask(name, lambda: self._admin.create_topics([new], request_timeout=self._timeout))
-            futures[name].result(self._timeout + 1)
-            log.info("topic %s made, with %d partitions", name, partitions)
-        except KafkaException as error:
-            explained = explain_kafka(error, topic=name, bootstrap=self._bootstrap)
-            code = error.args[0].code()
-            if isinstance(explained, NotAuthorized):
-                raise NotAuthorized(
-                    f"topic {name!r} does not exist and we may not create it. Have this run once: "
-                    + " ; or allow us to: ".join(
-                        [
-                            self._create_command(name, partitions, replication_factor, config),
-                            self._acl_command(name),
-                        ]
-                    )
-                ) from None
-            if code != KafkaError.TOPIC_ALREADY_EXISTS:
-                raise explained from None
-        deadline = Deadline(self._timeout)
-        while True:
-            try:
-                return self.describe(name)
-            except UnknownTopic:
-                if deadline.passed:
-                    raise
-                time.sleep(0.1)  # the brokers tell each other
-
-    def _create_command(
-        self, name: str, partitions: int, replication_factor: int, config: Mapping[str, str]
-    ) -> str:
-        replication = f" --replication-factor {replication_factor}" if replication_factor > 0 else ""
-        settings = "".join(f" --config {key}={value}" for key, value in sorted(config.items()))
-        return (
-            f"kafka-topics --bootstrap-server {self._bootstrap} --create --topic {name} "
-            f"--partitions {partitions}{replication}{settings}"
-        )
-
-    def _acl_command(self, name: str) -> str:
-        return (
-            f"kafka-acls --bootstrap-server {self._bootstrap} --add --allow-principal User:NAME "
-            f"--operation Create --operation Describe --operation DescribeConfigs --topic {name}"
-        )
-
-    def _ask(self, topic: str, request: Callable[[], dict[Any, Future[Any]]]) -> dict[Any, Future[Any]]:
-        try:
-            return request()
-        except KafkaException as error:
-            raise self._explain(error, topic) from None
-
-    def _result(self, future: Future[_Result], topic: str) -> _Result:
-        try:
-            return future.result(self._timeout + 1)  # librdkafka gives up first; this is only the net below
-        except KafkaException as error:
-            raise self._explain(error, topic) from None
-        except TimeoutError:
-            raise KafkaUnavailable(
-                f"no Kafka broker answers at {self._bootstrap} within {self._timeout:g} seconds"
-            ) from None
-
-    def _explain(self, error: KafkaException, topic: str) -> PenstockError:
-        explained = explain_kafka(error, topic=topic, bootstrap=self._bootstrap)
-        if isinstance(explained, KafkaUnavailable):
-            # Refused credentials look like silence to a request: only the error callback knows better.
-            self._admin.poll(0)
-            if isinstance(self._health.last_error, NotAuthorized):
-                return self._health.last_error
-        return explained
-
-    def answers(self, timeout: float) -> bool:
-        """Whether a broker answers within `timeout` seconds.
-
-        Raises NotAuthorized if it answers that we are not welcome.
-        """
-        try:
-            self._admin.list_topics(topic="__penstock_is_anyone_there", timeout=timeout)
-        except KafkaException as error:
-            explained = self._explain(error, "")
-            if isinstance(explained, KafkaUnavailable):
-                return False
-            raise explained from None
-        return True
-
-
 def wait_for_broker(settings: ServiceSettings, stop: StopSignal, *, try_seconds: float = 2.0) -> bool:
     """Wait until a broker answers, visibly: logged at the start, every minute and at the end.
 
     Returns False if `stop` was set first. Raises what waiting cannot cure: ConfigurationError, NotAuthorized.
     """
-    topics = Topics(settings)
+    health = ClientHealth("admin", log_changes=False)
+    admin = make_admin(settings, health=health)
     limiter = Limiter(every_seconds=60)
     began = time.monotonic()
     while not stop.is_set():
-        if topics.answers(try_seconds):
-            if limiter.held_back("waiting") or time.monotonic() - began > try_seconds:
-                log.info(
-                    "Kafka at %s answers, after %.0f s", settings.bootstrap_servers, time.monotonic() - began
-                )
+        try:
+            admin.describe_cluster(request_timeout=try_seconds).result()
+        except KafkaException as error:
+            admin.poll(0)  # why nobody answers comes by the error callback
+            explained = explain_kafka(error, bootstrap=settings.bootstrap_servers)
+            if isinstance(health.last_error, NotAuthorized):
+                raise health.last_error from None
+            if not isinstance(explained, KafkaUnavailable):
+                raise explained from None
+            if limiter.first("waiting"):
+                log.warning("%s; waiting for one", explained)
+            stop.wait(0.2)
+        else:
+            if limiter.held_back("waiting") or not limiter.first("waiting"):
+                waited = time.monotonic() - began
+                log.info("Kafka at %s answers, after %.0f s", settings.bootstrap_servers, waited)
             return True
-        if limiter.first("waiting"):
-            log.warning("no Kafka broker answers at %s; waiting for one", settings.bootstrap_servers)
-        stop.wait(0.2)
     return False

@@ -1,0 +1,318 @@
+"""Topics: what they are like, whether they can carry our records, and where their logs start and end."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # it has no __all__
+    ConfigResource,
+    NewTopic,
+    OffsetSpec,
+    ResourceType,
+)
+
+from servicekit.exceptions import (
+    KafkaUnavailable,
+    NotAuthorized,
+    PenstockError,
+    TopicRefused,
+    UnknownTopic,
+    explain_kafka,
+)
+from servicekit.kafka import ClientHealth, make_admin
+from servicekit.lifecycle import Deadline
+from servicekit.settings import ServiceSettings
+
+log = logging.getLogger(__name__)
+
+_Result = TypeVar("_Result")
+
+RECORD_OVERHEAD = 20 * 1024
+"""Bytes that a record may have beside its chunk: a path of 4 KiB in key and header, 8 KiB of user metadata
+(the limits of the wire), destinations, digest, Kafka's 61 bytes of batch and some of record; rounded up."""
+
+
+@dataclass(frozen=True)
+class LogRange:
+    """The offsets of one partition: `start` of the first record there is, `end` of the next one to come."""
+
+    start: int
+    end: int
+
+
+@dataclass(frozen=True)
+class TopicInfo:
+    """A topic as it is now."""
+
+    name: str
+    topic_id: str
+    """Base64 as Kafka prints it; changes when a topic is deleted and made again under the same name."""
+    partitions: int
+    replication_factor: int
+    config: Mapping[str, str] = field(default_factory=dict)
+    """Its effective configuration; empty if `config_error` is set."""
+    config_error: str | None = None
+    """Why the configuration could not be read (ACL DescribeConfigs is missing), else None."""
+
+    @property
+    def retention_seconds(self) -> float | None:
+        """Age at which records are deleted; None: never, or unknown."""
+        milliseconds = int(self.config.get("retention.ms", -1))
+        return None if milliseconds < 0 or "delete" not in self._policy else milliseconds / 1000
+
+    @property
+    def retention_bytes(self) -> int | None:
+        """Size of ONE partition above which its oldest records are deleted; None: no limit, or unknown."""
+        size = int(self.config.get("retention.bytes", -1))
+        return None if size < 0 or "delete" not in self._policy else size
+
+    @property
+    def _policy(self) -> str:
+        return self.config.get("cleanup.policy", "delete")
+
+
+@dataclass(frozen=True)
+class TopicProblem:
+    """Something about a topic to know. `refused`: it would destroy or refuse our records."""
+
+    refused: bool
+    message: str
+
+
+def check_topic_can_carry(
+    info: TopicInfo, chunk_size: int, *, overhead: int = RECORD_OVERHEAD
+) -> list[TopicProblem]:
+    """Return what stands against sending chunks of `chunk_size` bytes to this topic. Pure.
+
+    `overhead` is what a record may have beside its chunk, in bytes.
+    """
+    name = info.name
+    problems = []
+    if info.config_error is not None:
+        problems.append(
+            TopicProblem(
+                False,
+                f"topic {name!r}: its configuration cannot be read, so that it may compact, or refuse "
+                f"large records, unnoticed: allow DescribeConfigs on it ({info.config_error})",
+            )
+        )
+    policy = info.config.get("cleanup.policy", "delete")
+    if "compact" in policy:
+        problems.append(
+            TopicProblem(
+                True,
+                f"topic {name!r} is compacted (cleanup.policy={policy}): Kafka would delete all chunks of a "
+                f"path but the last; set cleanup.policy=delete or use another topic",
+            )
+        )
+    needed = chunk_size + overhead
+    for key in ("max.message.bytes", "segment.bytes"):
+        limit = int(info.config.get(key, needed))
+        if limit < needed:
+            problems.append(
+                TopicProblem(
+                    True,
+                    f"topic {name!r} has {key}={limit}, too small for chunks of {chunk_size} bytes: raise "
+                    f"it to at least {needed}, or lower the chunk size to "
+                    f"{max(0, limit - overhead)} (--chunk-size)",
+                )
+            )
+    if info.replication_factor < 2:
+        problems.append(
+            TopicProblem(
+                False,
+                f"topic {name!r} has replication factor {info.replication_factor}: what one "
+                f"broker's disk loses is lost",
+            )
+        )
+    elif int(info.config.get("min.insync.replicas", 2)) < 2:
+        problems.append(
+            TopicProblem(
+                False,
+                f"topic {name!r} has min.insync.replicas=1: a record can be acknowledged by one broker "
+                f"alone and lost with it; set it to 2",
+            )
+        )
+    return problems
+
+
+def require_topic_can_carry(
+    info: TopicInfo, chunk_size: int, *, overhead: int = RECORD_OVERHEAD
+) -> list[str]:
+    """Raise TopicRefused if the topic cannot carry chunks of `chunk_size` bytes; else return the warnings."""
+    problems = check_topic_can_carry(info, chunk_size, overhead=overhead)
+    refused = [problem.message for problem in problems if problem.refused]
+    if refused:
+        raise TopicRefused("; ".join(refused))
+    return [problem.message for problem in problems]
+
+
+class Topics:
+    """What topics are there and what they hold. One admin client; every call waits at most `timeout` seconds.
+
+    Calls raise KafkaUnavailable, NotAuthorized, UnknownTopic. They may be used from any thread.
+    (AdminClient.list_consumer_group_offsets is not here on purpose: it crashes the interpreter while a
+    group's coordinator is not ready. Ask Consumer.committed().)
+    """
+
+    def __init__(self, settings: ServiceSettings, *, timeout: float = 10.0) -> None:
+        self._bootstrap = settings.bootstrap_servers
+        self._timeout = timeout
+        self._health = ClientHealth("admin", self._bootstrap, log_changes=False)
+        self._admin = make_admin(settings, health=self._health)
+
+    def describe(self, topic: str) -> TopicInfo:
+        """Return what the topic is like now."""
+        futures = self._ask(
+            topic,
+            lambda: self._admin.describe_topics(TopicCollection([topic]), request_timeout=self._timeout),
+        )
+        description = self._result(futures[topic], topic)
+        partitions = description.partitions
+        config: dict[str, str] = {}
+        config_error = None
+        try:
+            config = self._config_of(topic)
+        except NotAuthorized as error:
+            config_error = str(error)
+        return TopicInfo(
+            name=topic,
+            topic_id=str(description.topic_id),
+            partitions=len(partitions),
+            replication_factor=min((len(partition.replicas) for partition in partitions), default=0),
+            config=config,
+            config_error=config_error,
+        )
+
+    def _config_of(self, topic: str) -> dict[str, str]:
+        resource = ConfigResource(ResourceType.TOPIC, topic)
+        futures = self._ask(
+            topic, lambda: self._admin.describe_configs([resource], request_timeout=self._timeout)
+        )
+        entries = self._result(futures[resource], topic)
+        return {name: entry.value for name, entry in entries.items() if entry.value is not None}
+
+    def log_starts_and_ends(self, partitions: Iterable[tuple[str, int]]) -> dict[tuple[str, int], LogRange]:
+        """Return the first and next offset of each (topic, partition), read in two requests for all together.
+
+        A partition that Kafka gives no answer for raises for all: who decides by these must not guess.
+        """
+        wanted = sorted(set(partitions))
+        starts = self._offsets(wanted, OffsetSpec.earliest())  # type: ignore[no-untyped-call]
+        ends = self._offsets(wanted, OffsetSpec.latest())  # type: ignore[no-untyped-call]
+        return {partition: LogRange(starts[partition], ends[partition]) for partition in wanted}
+
+    def watermarks(self, topic: str, partitions: int) -> dict[int, LogRange]:
+        """Return the first and next offset of partitions 0 to `partitions` - 1 of one topic."""
+        ranges = self.log_starts_and_ends((topic, number) for number in range(partitions))
+        return {number: log_range for (_, number), log_range in ranges.items()}
+
+    def _offsets(self, partitions: list[tuple[str, int]], spec: OffsetSpec) -> dict[tuple[str, int], int]:
+        if not partitions:
+            return {}
+        topic = partitions[0][0]
+        asked = {TopicPartition(*partition): spec for partition in partitions}
+        futures = self._ask(
+            topic,
+            lambda: self._admin.list_offsets(
+                asked, isolation_level=IsolationLevel.READ_UNCOMMITTED, request_timeout=self._timeout
+            ),
+        )
+        return {
+            (partition.topic, partition.partition): self._result(future, partition.topic).offset
+            for partition, future in futures.items()
+        }
+
+    def ensure_topic(
+        self,
+        name: str,
+        *,
+        partitions: int = 1,
+        replication_factor: int = -1,
+        config: Mapping[str, str] | None = None,
+    ) -> TopicInfo:
+        """Return the topic, made if it is not there yet; one that is there is left as it is.
+
+        `replication_factor` -1 takes the cluster's default. If we may not make it: NotAuthorized with the
+        commands that someone who may can run.
+        """
+        config = dict(config or {})
+        try:
+            return self.describe(name)
+        except UnknownTopic:
+            pass
+        new = NewTopic(name, num_partitions=partitions, replication_factor=replication_factor, config=config)
+        try:
+            futures = self._ask(name, lambda: self._admin.create_topics([new], request_timeout=self._timeout))
+            futures[name].result(self._timeout + 1)
+            log.info("topic %s made, with %d partitions", name, partitions)
+        except KafkaException as error:
+            explained = explain_kafka(error, topic=name, bootstrap=self._bootstrap)
+            code = error.args[0].code()
+            if isinstance(explained, NotAuthorized):
+                raise NotAuthorized(
+                    f"topic {name!r} does not exist and we may not create it. Have this run once: "
+                    + " ; or allow us to: ".join(
+                        [
+                            self._create_command(name, partitions, replication_factor, config),
+                            self._acl_command(name),
+                        ]
+                    )
+                ) from None
+            if code != KafkaError.TOPIC_ALREADY_EXISTS:
+                raise explained from None
+        deadline = Deadline(self._timeout)
+        while True:
+            try:
+                return self.describe(name)
+            except UnknownTopic:
+                if deadline.passed:
+                    raise
+                time.sleep(0.1)  # the brokers tell each other
+
+    def _create_command(
+        self, name: str, partitions: int, replication_factor: int, config: Mapping[str, str]
+    ) -> str:
+        replication = f" --replication-factor {replication_factor}" if replication_factor > 0 else ""
+        settings = "".join(f" --config {key}={value}" for key, value in sorted(config.items()))
+        return (
+            f"kafka-topics --bootstrap-server {self._bootstrap} --create --topic {name} "
+            f"--partitions {partitions}{replication}{settings}"
+        )
+
+    def _acl_command(self, name: str) -> str:
+        return (
+            f"kafka-acls --bootstrap-server {self._bootstrap} --add --allow-principal User:NAME "
+            f"--operation Create --operation Describe --operation DescribeConfigs --topic {name}"
+        )
+
+    def _ask(self, topic: str, request: Callable[[], dict[Any, Future[Any]]]) -> dict[Any, Future[Any]]:
+        try:
+            return request()
+        except KafkaException as error:
+            raise self._explain(error, topic) from None
+
+    def _result(self, future: Future[_Result], topic: str) -> _Result:
+        try:
+            return future.result(self._timeout + 1)  # librdkafka gives up first; this is only the net below
+        except KafkaException as error:
+            raise self._explain(error, topic) from None
+        except TimeoutError:
+            raise KafkaUnavailable(
+                f"no Kafka broker answers at {self._bootstrap} within {self._timeout:g} seconds"
+            ) from None
+
+    def _explain(self, error: KafkaException, topic: str) -> PenstockError:
+        explained = explain_kafka(error, topic=topic, bootstrap=self._bootstrap)
+        if isinstance(explained, KafkaUnavailable):
+            # Refused credentials look like silence to a request: only the error callback knows better.
+            self._admin.poll(0)
+            if isinstance(self._health.last_error, NotAuthorized):
+                return self._health.last_error
+        return explained
