@@ -1,1 +1,1 @@
-"""Stream files from watched directories through Apache Kafka to where they are needed, and prove that each arrived."""
+"""Stream files from watched directories through Apache Kafka to where they are needed, with proof."""
