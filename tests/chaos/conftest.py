@@ -1,0 +1,5 @@
+"""Fixtures of the tests that break things."""
+
+from tests.integration.conftest import make_stream, stream
+
+__all__ = ["make_stream", "stream"]
