@@ -1,8 +1,8 @@
 """Kafka for tests: the fixtures `kafka` (shared by the whole run), `own_broker` and `own_cluster`.
 
-A conftest.py makes them its own with `from tests.kafka import kafka, own_broker, own_cluster`. Brokers start only when
-a test asks for one. Topics and groups of the shared broker are told apart by name: let `create_topic` choose one, and
-`unique` for groups.
+A conftest.py makes them its own with `from tests.kafka import kafka, own_broker, own_cluster`. Brokers start
+only when a test asks for one. Topics and groups of the shared broker are told apart by name: let
+`create_topic` choose one, and `unique` for groups.
 """
 
 import itertools
@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 
 import pytest
-from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic, OffsetSpec
 from tests.shared_broker import shared_broker
 from tests.waiting import eventually
 
-from penstock.broker import Broker
+from penstock.broker import Broker, Cluster
 
 _numbers = itertools.count(1)
 
@@ -28,7 +28,7 @@ def unique(prefix: str) -> str:
 
 
 class Kafka:
-    """A Kafka that tests can arrange and look into. Each method returns when what it did can be seen by clients."""
+    """A Kafka that tests can arrange and look into; what a method did can be seen when it returns."""
 
     def __init__(self, client_config: Mapping[str, str]) -> None:
         self._config = dict(client_config)
@@ -72,7 +72,7 @@ class Kafka:
         )
 
     def delete_records(self, topic: str, before: Mapping[int, int]) -> None:
-        """Delete what lies before an offset, as retention would: offsets by partition, -1 for all there is."""
+        """Delete what lies before an offset, as retention would: offsets by partition, -1 for all."""
         wanted = [TopicPartition(topic, partition, offset) for partition, offset in before.items()]
         for done in self.admin.delete_records(wanted).values():
             done.result(30)
@@ -96,6 +96,20 @@ class Kafka:
             return {found.partition: found for found in consumer.committed(wanted, timeout=30)}
         finally:
             consumer.close()
+
+    def send(self, topic: str, *values: bytes, partition: int = 0) -> None:
+        """Produce records, and return when all brokers that must have acknowledged them."""
+        config = {"acks": "all", "message.max.bytes": 8 << 20, "log_level": 0}
+        producer = Producer({**self._config, **config})
+        refused: list[KafkaError] = []
+        for value in values:
+            producer.produce(
+                topic, value, partition=partition, on_delivery=lambda e, _: refused.append(e) if e else None
+            )
+        left = producer.flush(60)
+        if refused:
+            raise KafkaException(refused[0])
+        assert left == 0, f"{left} of {len(values)} records were not acknowledged"
 
     def records(self, topic: str) -> list[Message]:
         """All records that the topic holds now, partition by partition, each in order of offset."""
@@ -158,3 +172,10 @@ def own_broker() -> Iterator[Callable[..., Broker]]:
     """
     with ExitStack() as stack:
         yield lambda *args, **kwargs: stack.enter_context(Broker(*args, **kwargs))
+
+
+@pytest.fixture
+def own_cluster() -> Iterator[Callable[..., Cluster]]:
+    """Start clusters whose brokers the test may stop and kill: `own_cluster(**arguments of Cluster)`."""
+    with ExitStack() as stack:
+        yield lambda *args, **kwargs: stack.enter_context(Cluster(*args, **kwargs))

@@ -1,8 +1,8 @@
 """One Kafka broker for all processes of a test run (pytest-xdist's workers).
 
-The first process that asks starts a host process, which runs the broker for as long as anybody is connected to it. The
-operating system closes the connections of processes that end, however they end: so nothing is left behind, and no
-process has to outlive the others.
+The first process that asks starts a host process, which runs the broker for as long as anybody is connected
+to it. The operating system closes the connections of processes that end, however they end: so nothing is left
+behind, and no process has to outlive the others.
 """
 
 import json

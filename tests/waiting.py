@@ -12,8 +12,8 @@ def eventually(
 ) -> T:
     """Return the first true value of `condition`; AssertionErrors that it raises count as false.
 
-    When that takes longer than `timeout` seconds, fail with `describe` (a text, or a function that is asked then) and
-    with the last thing that was seen.
+    When that takes longer than `timeout` seconds, fail with `describe` (a text, or a function that is asked
+    then) and with the last thing that was seen.
     """
     deadline = time.monotonic() + timeout
     while True:

@@ -3,10 +3,12 @@
     with Broker() as broker:
         producer = Producer(broker.client_config())
 
-`Broker` is one broker, `Cluster` several of them, `run` what `penstock broker` does. Errors derive from `BrokerError`.
+`Broker` is one broker, `Cluster` several of them, `run` what `penstock broker` does. Errors derive from
+`BrokerError`.
 """
 
 from penstock.broker.broker import Broker
+from penstock.broker.cluster import Cluster
 from penstock.broker.errors import (
     BrokerError,
     BrokerStartError,
@@ -15,13 +17,16 @@ from penstock.broker.errors import (
     JavaNotFoundError,
     PortInUseError,
 )
+from penstock.broker.foreground import run
 
 __all__ = [
     "Broker",
     "BrokerError",
     "BrokerStartError",
+    "Cluster",
     "DataDirectoryError",
     "JarsError",
     "JavaNotFoundError",
     "PortInUseError",
+    "run",
 ]

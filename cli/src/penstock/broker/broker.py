@@ -1,5 +1,6 @@
 """One Kafka broker, as an object."""
 
+import contextlib
 import dataclasses
 import os
 import re
@@ -16,11 +17,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from penstock.broker.cache import cache_directory
 from penstock.broker.classes import ClassArchive
 from penstock.broker.errors import BrokerError, BrokerStartError, DataDirectoryError, PortInUseError
 from penstock.broker.jars import Progress, ensure_jars
 from penstock.broker.java import find_java
-from penstock.broker.ports import free_port, is_free
+from penstock.broker.ports import free_ports, is_free
 from penstock.broker.ready import NotReadyError, wait_until_usable
 from penstock.broker.settings import LOOPBACK, Membership, Security, server_properties, to_java_properties
 
@@ -41,11 +43,12 @@ _LOCK_FAILURE = "Failed to acquire lock on file"
 class Broker:
     """A real Apache Kafka on the loopback interface, in a process of its own.
 
-    As a context manager it starts on entering; on leaving it stops, and a temporary data directory is removed. In
-    between it can be stopped, killed and started again on the same port and data. It never outlives this process,
-    however that ends.
+    As a context manager it starts on entering; on leaving it stops, and a temporary data directory is
+    removed. In between it can be stopped, killed and started again on the same port and data. It never
+    outlives this process, however that ends.
 
-    Raises `BrokerError`s (see `penstock.broker.errors`), whose one line of text names the log when there is one.
+    Raises `BrokerError`s (see `penstock.broker.errors`), whose one line of text names the log when there is
+    one.
     """
 
     def __init__(
@@ -59,24 +62,31 @@ class Broker:
         progress: Progress | None = None,
         start_timeout_seconds: float = 90.0,
         stop_timeout_seconds: float = 30.0,
+        record_classes: bool = True,
+        remove_if_orphaned: Path | None = None,
     ) -> None:
         """Describe a broker; nothing is started or written yet.
 
         Args:
-            data_dir: where topics, configuration and log are kept; made when it is missing. None: a temporary one.
+            data_dir: where topics, configuration and log are kept; made if missing. None: a temporary one.
             port: TCP port for clients. 0: a free one, the same from then on.
             properties: Kafka's server properties, over those of `penstock.broker.settings`.
-            users: passwords by name: clients must log in (SASL/PLAIN) and may do only what ACLs allow, except the super
-                user `admin`, who is added. See `client_config`.
+            users: passwords by name: clients must log in (SASL/PLAIN) and may do only what ACLs allow, except
+                the super user `admin`, who is added. See `client_config`.
             membership: which broker of a `Cluster` this one is.
             progress: told in one line of what takes long, such as a first download.
             start_timeout_seconds: how long a start may take, downloads aside.
             stop_timeout_seconds: how long an orderly stop may take until the process is killed.
+            record_classes: let the first orderly stop on a machine take five seconds more, to start faster
+                from then on (see `penstock.broker.classes`).
+            remove_if_orphaned: a directory to remove when this process ends without having stopped the
+                broker; a temporary `data_dir` is, anyway.
         """
         self._given_directory = Path(data_dir) if data_dir is not None else None
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
         self._port = port
-        self._port_is_settled = port != 0
+        self._alone = membership is None
+        self._port_is_chosen = port == 0
         self._properties = dict(properties or {})
         self._security = users if isinstance(users, Security) or users is None else Security(dict(users))
         self._membership = membership or Membership()
@@ -86,6 +96,9 @@ class Broker:
         self._guard: subprocess.Popen[bytes] | None = None
         self._pid: int | None = None
         self._exit_code: int | None = None
+        self._was_usable = False
+        self._record_classes = record_classes
+        self._remove_if_orphaned = remove_if_orphaned
         self._log_offset = 0
         self._classes: ClassArchive | None = None
 
@@ -158,14 +171,29 @@ class Broker:
 
     def start(self) -> None:
         """Start Kafka, and return when clients can use it."""
-        self.launch()
-        self.wait_until_usable()
+        attempts = 3 if self._alone else 1
+        while True:
+            attempts -= 1
+            self.launch()
+            try:
+                self.wait_until_usable()
+                break
+            except PortInUseError:
+                # Between our look and Kafka's bind, someone took a port that we had chosen: choose again.
+                if not attempts:
+                    raise
+                self._forget_chosen_ports()
 
     def stop(self) -> None:
         """Stop Kafka in good order (SIGTERM), or by force when that takes too long. Data and port remain."""
         self._end("stop", self._stop_timeout)
-        if self._classes is not None:
-            self._classes.keep_recorded()
+        if self._record_classes and self._classes is not None:
+            self._classes.record(self._class_list, self._progress)
+
+    def order_stop(self) -> None:
+        """Let Kafka begin to stop, without waiting for it: `stop` does."""
+        if self._guard is not None:
+            self._order(self._guard, "stop")
 
     def kill(self) -> None:
         """Kill Kafka at once (SIGKILL), as a crash would. Data and port remain."""
@@ -199,26 +227,32 @@ class Broker:
     # How
 
     def launch(self) -> None:
-        """Start the process without waiting for it: for a `Cluster`, whose brokers need each other to be usable."""
+        """Start the process without waiting for it: a `Cluster`'s brokers need each other to be usable."""
         if self.running:
             return
         jars = ensure_jars(self._progress)
         self._claim_ports()
         self._prepare_directory()
-        self._classes = ClassArchive.for_(find_java(), jars)
+        self._classes = ClassArchive(find_java(), jars)
         self._log_offset = self.log_path.stat().st_size if self.log_path.exists() else 0
         if not (self._log_directory / "meta.properties").exists():
             self._format(jars)
-        self._spawn(self._java_command(jars, "kafka.Kafka", str(self._properties_path), record=True))
+        self._spawn(self._java_command(jars, "kafka.Kafka", str(self._properties_path)))
 
-    def wait_until_usable(self) -> None:
-        """Wait until clients can use the broker; stops it and raises when that does not come about."""
+    def wait_until_usable(self, nodes: int | None = None) -> None:
+        """Wait until clients can use the broker; stops it and raises when that does not come about.
+
+        `nodes` is how many brokers of the cluster must be there: a majority of them by default.
+        """
         deadline = time.monotonic() + self._start_timeout
-        nodes = len(self._membership.controllers)
         try:
             self._wait_for_port(deadline)
             wait_until_usable(
-                self.client_config(), nodes=nodes // 2 + 1, deadline=deadline, check_alive=self.check_running
+                self.client_config(),
+                node_id=self._membership.node_id,
+                nodes=nodes or len(self._membership.controllers) // 2 + 1,
+                deadline=deadline,
+                check_alive=self.check_running,
             )
         except NotReadyError as error:
             failure = self._failure(f"Kafka was not usable within {self._start_timeout:g} s ({error})")
@@ -227,10 +261,21 @@ class Broker:
         except BaseException:
             self.kill()
             raise
+        self._was_usable = True
+
+    def _forget_chosen_ports(self) -> None:
+        """Choose ports anew at the next start, but for a client port that others may know by now."""
+        self._membership = dataclasses.replace(self._membership, controllers={})
+        if self._port_is_chosen and not self._was_usable:
+            self._port = 0
 
     @property
     def _log_directory(self) -> Path:
         return self.data_dir / "kafka"
+
+    @property
+    def _class_list(self) -> Path:
+        return self.data_dir / "classes.lst"
 
     @property
     def _properties_path(self) -> Path:
@@ -238,13 +283,11 @@ class Broker:
 
     def _claim_ports(self) -> None:
         if not self._port:
-            self._port = free_port()
+            [self._port] = free_ports(1)
         elif not is_free(self._port):
-            raise PortInUseError(
-                f"port {self._port} of {LOOPBACK} is in use by another program: stop that, or choose another port"
-            )
+            raise _port_in_use(self._port)
         if not self._membership.controllers:
-            only = {self._membership.node_id: free_port()}
+            only = dict(zip([self._membership.node_id], free_ports(1), strict=True))
             self._membership = dataclasses.replace(self._membership, controllers=only)
 
     def _prepare_directory(self) -> None:
@@ -261,8 +304,8 @@ class Broker:
             for name, value in expected.items():
                 if meta and value and meta.get(name) != value:
                     raise DataDirectoryError(
-                        f"{directory} holds the data of another broker ({name} {meta.get(name)}, not {value}): "
-                        "choose an empty directory"
+                        f"{directory} holds the data of another broker ({name} {meta.get(name)}, not "
+                        f"{value}): choose an empty directory"
                     )
             properties = server_properties(
                 log_directory=self._log_directory,
@@ -278,15 +321,15 @@ class Broker:
                 pass
         except OSError as error:
             raise DataDirectoryError(
-                f"cannot keep Kafka's data in {directory} ({error.strerror or error}): make it writable, or choose "
-                "another directory"
+                f"cannot keep Kafka's data in {directory} ({error.strerror or error}): make it writable, or "
+                "choose another directory"
             ) from error
 
-    def _java_command(self, jars: tuple[Path, ...], *main: str, record: bool = False) -> list[str]:
+    def _java_command(self, jars: tuple[Path, ...], *main: str) -> list[str]:
         java = find_java()
         assert self._classes is not None
         class_path = os.pathsep.join(str(jar) for jar in jars)
-        classes = self._classes.options(record=record)
+        classes = self._classes.options(self._class_list)
         return [str(java.executable), *java.options, *classes, *_LOGGING, "-cp", class_path, *main]
 
     def _format(self, jars: tuple[Path, ...]) -> None:
@@ -294,23 +337,24 @@ class Broker:
         command = self._java_command(
             jars, "kafka.tools.StorageTool", "format", "-t", cluster_id, "-c", str(self._properties_path)
         )
-        with self.log_path.open("ab") as log:
-            done = subprocess.run(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                check=False,
-                timeout=self._start_timeout,
-            )
-        if done.returncode != 0:
-            raise self._failure("Kafka could not format its data directory")
+        try:
+            with self.log_path.open("ab") as log:
+                subprocess.run(
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    check=True,
+                    timeout=self._start_timeout,
+                )
+        except (OSError, subprocess.SubprocessError) as error:
+            raise self._failure("Kafka could not format its data directory") from error
 
     def _spawn(self, command: list[str]) -> None:
         """Start the command under a guard (see `penstock.broker.guard`)."""
         guard = [sys.executable, "-I", str(_GUARD), "--parent", str(os.getpid())]
-        if self._temporary is not None:
-            guard += ["--remove-if-orphaned", self._temporary.name]
+        if remove := self._temporary.name if self._temporary is not None else self._remove_if_orphaned:
+            guard += ["--remove-if-orphaned", str(remove)]
         with self.log_path.open("ab") as log:
             self._guard = subprocess.Popen(
                 [*guard, "--", *command],
@@ -335,11 +379,7 @@ class Broker:
         assert guard.stdin is not None
         assert guard.stdout is not None
         for command in (order, "kill"):
-            try:
-                guard.stdin.write(command.encode() + b"\n")
-                guard.stdin.flush()
-            except OSError:
-                pass  # it has ended by itself
+            self._order(guard, command)
             try:
                 guard.wait(timeout)
                 break
@@ -351,11 +391,16 @@ class Broker:
         said = guard.stdout.read().split()
         self._exit_code = int(said[1]) if len(said) == 2 else None
         guard.stdout.close()
-        try:
+        with contextlib.suppress(OSError):  # an order that nobody read
             guard.stdin.close()
-        except OSError:
-            pass  # an order that nobody read
         self._pid = None
+
+    @staticmethod
+    def _order(guard: subprocess.Popen[bytes], order: str) -> None:
+        assert guard.stdin is not None
+        with contextlib.suppress(OSError):  # it has ended by itself
+            guard.stdin.write(order.encode() + b"\n")
+            guard.stdin.flush()
 
     def _wait_for_port(self, deadline: float) -> None:
         while True:
@@ -370,14 +415,14 @@ class Broker:
 
     def _failure(self, what: str) -> BrokerError:
         """Make the error for `what` out of what the log says."""
-        with self.log_path.open(encoding="utf-8", errors="replace") as log:
-            log.seek(self._log_offset)
-            lines = [line.strip() for line in log if line.strip()]
+        lines: list[str] = []
+        if self.log_path.exists():
+            with self.log_path.open("rb") as log:
+                log.seek(self._log_offset)
+                lines = [line.decode(errors="replace").strip() for line in log if line.strip()]
         for line in reversed(lines):
             if match := _BIND_FAILURE.search(line):
-                return PortInUseError(
-                    f"port {match[1]} of {LOOPBACK} is in use by another program: stop that, or choose another port"
-                )
+                return _port_in_use(int(match[1]))
             if _LOCK_FAILURE in line:
                 return DataDirectoryError(
                     f"{self.data_dir} is in use by another broker: stop that, or choose another"
@@ -385,15 +430,26 @@ class Broker:
         return BrokerStartError(f"{what}: {_meaningful(lines)} (log: {self._kept_log()})")
 
     def _kept_log(self) -> Path:
-        """Return where the log can be read after a temporary directory is gone."""
-        if self._temporary is None:
+        """Return where the log can be read, after a temporary directory is gone, too: in the cache."""
+        if self._temporary is None and self._remove_if_orphaned is None:
             return self.log_path
-        kept = Path(tempfile.gettempdir()) / "penstock-broker-failed.log"
+        kept = cache_directory() / "broker-failed.log"
         try:
             shutil.copyfile(self.log_path, kept)
         except OSError:
             return self.log_path
         return kept
+
+
+def _port_in_use(port: int) -> PortInUseError:
+    return PortInUseError(
+        f"port {port} of {LOOPBACK} is in use by another program: stop that, or choose another port"
+    )
+
+
+def known_cluster_id(data_dir: Path) -> str | None:
+    """Return the cluster that a data directory belongs to, if it was used before."""
+    return _read_properties(data_dir / "kafka" / "meta.properties").get("cluster.id")
 
 
 def new_cluster_id() -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def cache_directory() -> Path:
-    """Return the directory for Penstock's downloads: `PENSTOCK_CACHE_DIR`, or where the platform keeps such."""
+    """Return the directory for downloads: `PENSTOCK_CACHE_DIR`, or where the platform keeps such."""
     if chosen := os.environ.get("PENSTOCK_CACHE_DIR"):
         return Path(chosen)
     if sys.platform == "win32":

@@ -1,13 +1,14 @@
 """The process between us and a broker, which never lets the broker outlive us.
 
-It runs on its own (`python -I guard.py ...`), with nothing but the standard library. It starts the command that it is
-given, and takes orders on its standard input: `stop` and `kill`. Its standard input ends when the process that started
-it is gone, however that ended (SIGKILL included, on every platform): then the broker is stopped, killed if it takes too
-long, and the directory that was temporary is removed. If the guard itself is killed, Linux kills the broker; the signal
-on the parent's death follows the thread that started the child, which is the main one here.
+It runs on its own (`python -I guard.py ...`), with nothing but the standard library. It starts the command
+that it is given, and takes orders on its standard input: `stop` and `kill`. Its standard input ends when the
+process that started it is gone, however that ended (SIGKILL included, on every platform): then the broker is
+stopped, killed if it takes too long, and the directory that was temporary is removed. If the guard itself is
+killed, Linux kills the broker; the signal on the parent's death follows the thread that started the child,
+which is the main one here.
 
-On its standard output it says `pid N` at the start and `exit N` at the end. What the command writes goes to the guard's
-standard error.
+On its standard output it says `pid N` at the start and `exit N` at the end. What the command writes goes to
+the guard's standard error.
 """
 
 import argparse

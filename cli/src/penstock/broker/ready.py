@@ -4,9 +4,9 @@ import time
 from collections.abc import Callable, Mapping
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec
+from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 
-_CLIENT_SETTINGS = {
+_CLIENT_SETTINGS: Mapping[str, str | int] = {
     "log_level": 0,
     "reconnect.backoff.ms": 20,
     "reconnect.backoff.max.ms": 200,
@@ -20,28 +20,39 @@ class NotReadyError(Exception):
 
 
 def wait_until_usable(
-    client_config: Mapping[str, str], *, nodes: int, deadline: float, check_alive: Callable[[], None]
+    client_config: Mapping[str, str],
+    *,
+    node_id: int,
+    nodes: int,
+    deadline: float,
+    check_alive: Callable[[], None],
 ) -> None:
     """Return once clients can use what the brokers have, at once and without errors.
 
-    An open port is not enough: after a restart, leaders are not elected yet, and a group's first question of its
-    coordinator creates and loads the offsets topic. So wait until `nodes` brokers are known and each partition tells
-    its offsets, and ask for a coordinator once.
+    Partitions that have no replica on any broker that runs are left out.
 
-    `deadline` is in the time of `time.monotonic`. `check_alive` raises when waiting longer is in vain. (The offsets are
-    asked with a consumer: AdminClient.list_consumer_group_offsets can crash Python while there is no coordinator.)
+    An open port is not enough: after a restart, leaders are not elected yet, and a group's first question of
+    its coordinator creates and loads the offsets topic. So wait until `nodes` brokers are known, `node_id`
+    among them, and each partition tells its offsets, and ask for a coordinator once.
+
+    `deadline` is in the time of `time.monotonic`. `check_alive` raises when waiting longer is in vain. (The
+    coordinator is asked with a consumer: AdminClient.list_consumer_group_offsets can crash Python while there
+    is none.)
     """
-    config = {**_CLIENT_SETTINGS, **client_config}
+    config: dict[str, str | int | float | bool] = {**_CLIENT_SETTINGS, **client_config}
     admin = AdminClient(config)
 
     def every_partition_has_a_leader() -> None:
         metadata = admin.list_topics(timeout=_ATTEMPT_SECONDS)
         if len(metadata.brokers) < nodes:
             raise NotReadyError(f"{len(metadata.brokers)} of {nodes} brokers are there")
+        if node_id not in metadata.brokers:
+            raise NotReadyError(f"broker {node_id} is not known yet")
         partitions = {
-            TopicPartition(topic, partition): OffsetSpec.latest()
+            TopicPartition(topic, number): OffsetSpec.latest()  # type: ignore[no-untyped-call]
             for topic, description in metadata.topics.items()
-            for partition in description.partitions
+            for number, partition in description.partitions.items()
+            if any(replica in metadata.brokers for replica in partition.replicas)
         }
         if partitions:
             answers = admin.list_offsets(partitions, request_timeout=_ATTEMPT_SECONDS)
