@@ -1,4 +1,5 @@
 import pytest
+
 from servicekit.exceptions import ConfigurationError
 from servicekit.globs import PathFilter
 

@@ -6,6 +6,7 @@ PenstockError                 something that a person can mend; exit code 1
 ├── NotAuthorized             Kafka does not believe who we are, or does not let us do it
 ├── TopicError                the trouble is with one topic
 │   ├── UnknownTopic          it is not there (or we may not see it)
+│   ├── TopicExists           it was to be made and is there already
 │   └── TopicRefused          it is there but cannot carry what we would put into it
 ├── KafkaFailed               Kafka said no for any other reason
 ├── StateError                our own files (ledger, delivered log, lock) are in trouble
@@ -16,6 +17,8 @@ and never holds a secret.
 """
 
 from __future__ import annotations
+
+import re
 
 from confluent_kafka import KafkaError, KafkaException
 
@@ -51,6 +54,10 @@ class UnknownTopic(TopicError):
     """The topic does not exist, or Kafka hides it from us because an ACL is missing."""
 
 
+class TopicExists(TopicError):
+    """The topic was to be made, and someone has made it."""
+
+
 class TopicRefused(TopicError):
     """The topic exists but cannot carry our records: its configuration would refuse or destroy them."""
 
@@ -66,6 +73,9 @@ class StateError(PenstockError):
 class NotOurEvent(PenstockError):
     """A record on an events or receipts topic that is not an event of Penstock."""
 
+
+# What librdkafka puts behind a reason: "(after 301ms in state AUTH_REQ, 3 identical error(s) suppressed)".
+_DURATION = re.compile(r" \(after \d+ms in state [^)]*(?:\(s\)[^)]*)?\)")
 
 _UNKNOWN_TOPIC = frozenset(
     {
@@ -128,14 +138,14 @@ def explain_kafka(
     if kafka_error is None:
         return KafkaFailed(f"Kafka: {error}")
     code = kafka_error.code()
-    said = " ".join(kafka_error.str().split())
+    said = _DURATION.sub("", " ".join(kafka_error.str().split()))
     at = f" at {bootstrap}" if bootstrap else ""
     named = f"topic {topic!r}" if topic else "the topic"
 
     if code in _UNKNOWN_TOPIC:
         return UnknownTopic(
-            f"{named} does not exist{at}, or may not be seen by us: check its name, create it "
-            f"(kafka-topics --create), or allow Describe on it (kafka-acls)"
+            f"{named} (or the partition asked for) does not exist{at}, or is hidden from us: check its name, "
+            f"create it (kafka-topics --create), or allow Describe on it (kafka-acls)"
         )
     if code in _DENIED:
         return NotAuthorized(_explain_denied(code, named, at, said))
@@ -154,6 +164,8 @@ def explain_kafka(
             f"no Kafka broker answers{at} ({said}): check the address (--bootstrap-servers), the network, "
             f"and that security.protocol is what the broker speaks"
         )
+    if code == KafkaError.TOPIC_ALREADY_EXISTS:
+        return TopicExists(f"{named} exists already{at}")
     if code in _TOO_LARGE:
         return TopicRefused(
             f"{named} refuses a record of this size ({said}): lower the chunk size (--chunk-size) or raise "

@@ -35,6 +35,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from typing import Any, Literal, TypeVar
 
 from confluent_kafka import (
@@ -69,7 +70,7 @@ _COMMON: dict[str, object] = {
     "client.id": "penstock",
     "log.connection.close": False,  # idle connections are closed by brokers all the time
     # How often ClientHealth learns which brokers are up, and metrics are renewed.
-    "statistics.interval.ms": 2000,
+    "statistics.interval.ms": 1000,
     "socket.keepalive.enable": True,  # a firewall that forgets an idle connection is noticed
     "reconnect.backoff.max.ms": 5000,  # after a broker's restart, wait no longer than this (default 10 s)
 }
@@ -227,7 +228,7 @@ class ClientHealth:
         self.broker_up = False
         """Whether any broker answers. False until the first one was seen."""
         self.last_error: PenstockError | None = None
-        """The last trouble while `broker_up` is False, such as refused credentials; else None."""
+        """The last trouble since a broker has answered, such as refused credentials; else None."""
         self.fatal: PenstockError | None = None
         """Set once, when this client can never be used again and must be replaced."""
         self._down_logged = False
@@ -255,21 +256,17 @@ class ClientHealth:
                     self.fatal = explained
                     self._say(logging.ERROR, f"fatal: {explained}")
                 return
-            if isinstance(explained, NotAuthorized):
-                # Comes for each broker, again and again; and outlives the "all brokers down" that follows.
-                if not isinstance(self.last_error, NotAuthorized):
-                    self._say(logging.ERROR, str(explained))
+            self._say(logging.DEBUG, str(explained))
+            if error.code() != KafkaError._ALL_BROKERS_DOWN:  # noqa: SLF001
+                # One broker's trouble, again at each try. Kept as the reason for when none is left.
                 self.last_error = explained
-                self.broker_up = False
-            elif error.code() == KafkaError._ALL_BROKERS_DOWN:  # noqa: SLF001
-                self.broker_up = False
-                if not isinstance(self.last_error, NotAuthorized):
-                    self.last_error = explained
-                if not self._down_logged:
-                    self._down_logged = True
-                    self._say(logging.WARNING, f"{self.last_error}; waiting for it")
-            else:
-                self._say(logging.DEBUG, str(explained))
+                return
+            was_up, self.broker_up = self.broker_up, False
+            self.last_error = self.last_error or explained
+            if not self._down_logged:
+                self._down_logged = True
+                lost = f"no Kafka broker answers any more at {self.bootstrap}"
+                self._say(logging.WARNING, f"{lost if was_up else self.last_error}; waiting for one")
 
     def on_stats(self, text: str) -> None:
         """Take librdkafka's `stats_cb`: JSON, every statistics.interval.ms."""
@@ -325,6 +322,7 @@ _librdkafka_log = logging.getLogger("librdkafka")
 _librdkafka_log.addFilter(_Librdkafka())
 
 _Client = TypeVar("_Client")
+_Answer = TypeVar("_Answer")
 
 
 def _connect(
@@ -369,6 +367,32 @@ def make_consumer(
     return _connect(Consumer, consumer_config(settings, group, protocol, **extra), health)
 
 
+def answer(
+    future: Future[_Answer], admin: AdminClient, health: ClientHealth, topic: str | None = None
+) -> _Answer:
+    """Wait for what an admin client was asked; `health` is that client's. Raises what explain_kafka says.
+
+    To a request, refused credentials and wrong protocols look like silence: their reasons come by the error
+    callback. So it is asked while waiting, and refused credentials need no time-out.
+    """
+    while True:
+        try:
+            answered = future.result(0.1)
+        except TimeoutError:  # of result(); librdkafka ends the request itself, by an exception
+            admin.poll(0)
+            if isinstance(health.last_error, NotAuthorized):
+                raise health.last_error.with_traceback(None) from None
+        except KafkaException as error:
+            admin.poll(0)
+            explained = explain_kafka(error, topic=topic, bootstrap=health.bootstrap)
+            if isinstance(explained, KafkaUnavailable) and health.last_error is not None:
+                raise health.last_error.with_traceback(None) from None
+            raise explained from None
+        else:
+            health.saw_broker()
+            return answered
+
+
 def wait_for_broker(settings: ServiceSettings, stop: StopSignal, *, try_seconds: float = 2.0) -> bool:
     """Wait until a broker answers, visibly: logged at the start, every minute and at the end.
 
@@ -378,22 +402,19 @@ def wait_for_broker(settings: ServiceSettings, stop: StopSignal, *, try_seconds:
     admin = make_admin(settings, health=health)
     limiter = Limiter(every_seconds=60)
     began = time.monotonic()
+    waited = False
     while not stop.is_set():
         try:
-            admin.describe_cluster(request_timeout=try_seconds).result()
-        except KafkaException as error:
-            admin.poll(0)  # why nobody answers comes by the error callback
-            explained = explain_kafka(error, bootstrap=settings.bootstrap_servers)
-            if isinstance(health.last_error, NotAuthorized):
-                raise health.last_error from None
-            if not isinstance(explained, KafkaUnavailable):
-                raise explained from None
+            answer(admin.describe_cluster(request_timeout=try_seconds), admin, health)
+        except KafkaUnavailable as error:
+            waited = True
             if limiter.first("waiting"):
-                log.warning("%s; waiting for one", explained)
+                log.warning("%s; waiting for one", error)
             stop.wait(0.2)
         else:
-            if limiter.held_back("waiting") or not limiter.first("waiting"):
-                waited = time.monotonic() - began
-                log.info("Kafka at %s answers, after %.0f s", settings.bootstrap_servers, waited)
+            if waited:
+                log.info(
+                    "Kafka at %s answers, after %.0f s", settings.bootstrap_servers, time.monotonic() - began
+                )
             return True
     return False

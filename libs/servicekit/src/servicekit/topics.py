@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka import IsolationLevel, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # it has no __all__
     ConfigResource,
     NewTopic,
@@ -18,20 +18,21 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # it has no _
 )
 
 from servicekit.exceptions import (
-    KafkaUnavailable,
+    KafkaFailed,
     NotAuthorized,
-    PenstockError,
+    TopicExists,
     TopicRefused,
     UnknownTopic,
     explain_kafka,
 )
-from servicekit.kafka import ClientHealth, make_admin
+from servicekit.kafka import ClientHealth, answer, make_admin
 from servicekit.lifecycle import Deadline
 from servicekit.settings import ServiceSettings
 
 log = logging.getLogger(__name__)
 
-_Result = TypeVar("_Result")
+_Key = TypeVar("_Key")
+_Answer = TypeVar("_Answer")
 
 RECORD_OVERHEAD = 20 * 1024
 """Bytes that a record may have beside its chunk: a path of 4 KiB in key and header, 8 KiB of user metadata
@@ -52,7 +53,7 @@ class TopicInfo:
 
     name: str
     topic_id: str
-    """Base64 as Kafka prints it; changes when a topic is deleted and made again under the same name."""
+    """22 characters of URL-safe Base64; another one when a topic is deleted and made again."""
     partitions: int
     replication_factor: int
     config: Mapping[str, str] = field(default_factory=dict)
@@ -163,17 +164,18 @@ class Topics:
 
     def __init__(self, settings: ServiceSettings, *, timeout: float = 10.0) -> None:
         self._bootstrap = settings.bootstrap_servers
+        self._user = settings.kafka.get("sasl.username", "NAME")
         self._timeout = timeout
         self._health = ClientHealth("admin", self._bootstrap, log_changes=False)
         self._admin = make_admin(settings, health=self._health)
 
     def describe(self, topic: str) -> TopicInfo:
         """Return what the topic is like now."""
-        futures = self._ask(
+        described = self._ask(
             topic,
             lambda: self._admin.describe_topics(TopicCollection([topic]), request_timeout=self._timeout),
         )
-        description = self._result(futures[topic], topic)
+        description = described[topic]
         partitions = description.partitions
         config: dict[str, str] = {}
         config_error = None
@@ -183,7 +185,8 @@ class Topics:
             config_error = str(error)
         return TopicInfo(
             name=topic,
-            topic_id=str(description.topic_id),
+            # As Kafka's own tools print it. librdkafka has / and + in it, and ids become file names.
+            topic_id=str(description.topic_id).replace("/", "_").replace("+", "-"),
             partitions=len(partitions),
             replication_factor=min((len(partition.replicas) for partition in partitions), default=0),
             config=config,
@@ -192,10 +195,10 @@ class Topics:
 
     def _config_of(self, topic: str) -> dict[str, str]:
         resource = ConfigResource(ResourceType.TOPIC, topic)
-        futures = self._ask(
+        answers = self._ask(
             topic, lambda: self._admin.describe_configs([resource], request_timeout=self._timeout)
         )
-        entries = self._result(futures[resource], topic)
+        entries = answers[resource]
         return {name: entry.value for name, entry in entries.items() if entry.value is not None}
 
     def log_starts_and_ends(self, partitions: Iterable[tuple[str, int]]) -> dict[tuple[str, int], LogRange]:
@@ -216,18 +219,21 @@ class Topics:
     def _offsets(self, partitions: list[tuple[str, int]], spec: OffsetSpec) -> dict[tuple[str, int], int]:
         if not partitions:
             return {}
-        topic = partitions[0][0]
         asked = {TopicPartition(*partition): spec for partition in partitions}
-        futures = self._ask(
-            topic,
-            lambda: self._admin.list_offsets(
-                asked, isolation_level=IsolationLevel.READ_UNCOMMITTED, request_timeout=self._timeout
-            ),
-        )
-        return {
-            (partition.topic, partition.partition): self._result(future, partition.topic).offset
-            for partition, future in futures.items()
-        }
+        topics = sorted({topic for topic, _ in partitions})
+        try:
+            answers = self._ask(
+                ", ".join(topics),
+                lambda: self._admin.list_offsets(
+                    asked, isolation_level=IsolationLevel.READ_UNCOMMITTED, request_timeout=self._timeout
+                ),
+            )
+        except KafkaFailed:
+            # "No leaders found" is all that librdkafka says when a topic is hidden from us.
+            for topic in topics:
+                self.describe(topic)
+            raise
+        return {(partition.topic, partition.partition): info.offset for partition, info in answers.items()}
 
     def ensure_topic(
         self,
@@ -247,26 +253,16 @@ class Topics:
             return self.describe(name)
         except UnknownTopic:
             pass
+        except NotAuthorized as error:
+            raise self._ask_someone(error, name, partitions, replication_factor, config) from None
         new = NewTopic(name, num_partitions=partitions, replication_factor=replication_factor, config=config)
         try:
-            futures = self._ask(name, lambda: self._admin.create_topics([new], request_timeout=self._timeout))
-            futures[name].result(self._timeout + 1)
+            self._ask(name, lambda: self._admin.create_topics([new], request_timeout=self._timeout))
             log.info("topic %s made, with %d partitions", name, partitions)
-        except KafkaException as error:
-            explained = explain_kafka(error, topic=name, bootstrap=self._bootstrap)
-            code = error.args[0].code()
-            if isinstance(explained, NotAuthorized):
-                raise NotAuthorized(
-                    f"topic {name!r} does not exist and we may not create it. Have this run once: "
-                    + " ; or allow us to: ".join(
-                        [
-                            self._create_command(name, partitions, replication_factor, config),
-                            self._acl_command(name),
-                        ]
-                    )
-                ) from None
-            if code != KafkaError.TOPIC_ALREADY_EXISTS:
-                raise explained from None
+        except NotAuthorized as error:
+            raise self._ask_someone(error, name, partitions, replication_factor, config) from None
+        except TopicExists:
+            pass  # someone was faster
         deadline = Deadline(self._timeout)
         while True:
             try:
@@ -276,43 +272,29 @@ class Topics:
                     raise
                 time.sleep(0.1)  # the brokers tell each other
 
-    def _create_command(
-        self, name: str, partitions: int, replication_factor: int, config: Mapping[str, str]
-    ) -> str:
+    def _ask_someone(
+        self,
+        error: NotAuthorized,
+        name: str,
+        partitions: int,
+        replication_factor: int,
+        config: Mapping[str, str],
+    ) -> NotAuthorized:
+        """Say which commands someone who may must run, to make the topic or to let us make it."""
         replication = f" --replication-factor {replication_factor}" if replication_factor > 0 else ""
         settings = "".join(f" --config {key}={value}" for key, value in sorted(config.items()))
-        return (
+        return NotAuthorized(
+            f"topic {name!r} is not there, or hidden from us, and we may not make it ({error}). To make it: "
             f"kafka-topics --bootstrap-server {self._bootstrap} --create --topic {name} "
-            f"--partitions {partitions}{replication}{settings}"
-        )
-
-    def _acl_command(self, name: str) -> str:
-        return (
-            f"kafka-acls --bootstrap-server {self._bootstrap} --add --allow-principal User:NAME "
+            f"--partitions {partitions}{replication}{settings} ; to let us: "
+            f"kafka-acls --bootstrap-server {self._bootstrap} --add --allow-principal User:{self._user} "
             f"--operation Create --operation Describe --operation DescribeConfigs --topic {name}"
         )
 
-    def _ask(self, topic: str, request: Callable[[], dict[Any, Future[Any]]]) -> dict[Any, Future[Any]]:
+    def _ask(self, topic: str, request: Callable[[], Mapping[_Key, Future[_Answer]]]) -> dict[_Key, _Answer]:
+        self._health.last_error = None  # what was wrong at an earlier request may be mended
         try:
-            return request()
+            futures = request()
         except KafkaException as error:
-            raise self._explain(error, topic) from None
-
-    def _result(self, future: Future[_Result], topic: str) -> _Result:
-        try:
-            return future.result(self._timeout + 1)  # librdkafka gives up first; this is only the net below
-        except KafkaException as error:
-            raise self._explain(error, topic) from None
-        except TimeoutError:
-            raise KafkaUnavailable(
-                f"no Kafka broker answers at {self._bootstrap} within {self._timeout:g} seconds"
-            ) from None
-
-    def _explain(self, error: KafkaException, topic: str) -> PenstockError:
-        explained = explain_kafka(error, topic=topic, bootstrap=self._bootstrap)
-        if isinstance(explained, KafkaUnavailable):
-            # Refused credentials look like silence to a request: only the error callback knows better.
-            self._admin.poll(0)
-            if isinstance(self._health.last_error, NotAuthorized):
-                return self._health.last_error
-        return explained
+            raise explain_kafka(error, topic=topic, bootstrap=self._bootstrap) from None
+        return {key: answer(future, self._admin, self._health, topic) for key, future in futures.items()}
