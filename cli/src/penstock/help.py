@@ -12,6 +12,9 @@ from typing_extensions import override
 MAX_WIDTH = 100
 """Columns; lines longer than this are hard to read on any terminal."""
 
+NAME_COLUMNS = 27
+"""Columns of the names of options, the same in all groups; a longer name has a line of its own."""
+
 OTHER = "Options"
 """The group of options that have none."""
 
@@ -79,12 +82,13 @@ class Command(click.Command):
         groups: dict[str, list[tuple[str, str]]] = {}
         for parameter in self.get_params(ctx):
             record = parameter.get_help_record(ctx)
-            if record is not None:
+            if record is not None and isinstance(parameter, click.Option):
                 groups.setdefault(getattr(parameter, "group", OTHER), []).append(record)
         groups[OTHER] = groups.pop(OTHER, [])  # with --help: the last one
         for name, records in groups.items():
+            aligned = [(option.ljust(NAME_COLUMNS), text) for option, text in records]
             with formatter.section(name):
-                formatter.write_dl(records)
+                formatter.write_dl(aligned, col_max=NAME_COLUMNS)
 
     @override
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 import click
 from typing_extensions import override
 
-from penstock.help import Command, Context
+from penstock.help import Context
 
 COMMANDS: dict[str, tuple[str, str]] = {
     # name: (group, what it does). The command `a-b` is `command` in `penstock.commands.a_b`.
@@ -189,9 +189,3 @@ def exit_code_of(error: Exception) -> int | None:
     if isinstance(error, BrokerError):
         return 2 if isinstance(error, PortInUseError | DataDirectoryError) else 1
     return None
-
-
-__all__ = ["Command", "main", "say"]
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -31,7 +31,7 @@ KAFKA_GROUP = "Kafka"
 RUNNING_GROUP = "Logs, metrics, settings"
 MORE_GROUP = "More"
 
-_COMMON_GROUPS: dict[str, Sequence[str]] = {
+_COMMON: dict[str, Sequence[str]] = {
     KAFKA_GROUP: ("topic", "bootstrap_servers", "kafka"),
     RUNNING_GROUP: ("config", "log_format", "log_level", "metrics_port", "metrics_host"),
 }
@@ -54,7 +54,7 @@ _METAVARS: dict[str, str] = {
 EVERYWHERE = (
     "Every option can also be set in the environment (--log-level as PENSTOCK_LOG_LEVEL) and in a TOML file "
     "(log_level, see --config). An option wins over the environment, the environment over the file. Put "
-    "passwords there: others on this machine can see what is on a command line."
+    "passwords into one of these two: others on this machine can see what is on a command line."
 )
 
 
@@ -82,15 +82,16 @@ def settings_options(
     `groups` names the fields of each section of --help, in their order; those that nobody names are "More".
     """
     fields = {name: field for name, field in settings.model_fields.items() if name not in without}
-    sections: dict[str, list[str]] = {
-        title: [name for name in names if name in fields] for title, names in groups.items()
-    }
-    placed = {name for names in sections.values() for name in names}
-    common = {name for names in _COMMON_GROUPS.values() for name in names}
-    sections[MORE_GROUP] = [name for name in fields if name not in placed | common]
-    for title, names in _COMMON_GROUPS.items():
-        sections[title] = [name for name in names if name in fields and name not in placed]
-    return [_option(name, fields[name], title) for title, names in sections.items() for name in names]
+    sections: dict[str, Sequence[str]] = {KAFKA_GROUP: _COMMON[KAFKA_GROUP], **groups}
+    placed = {name for names in (*groups.values(), *_COMMON.values()) for name in names}
+    sections[MORE_GROUP] = [name for name in fields if name not in placed]
+    sections[RUNNING_GROUP] = _COMMON[RUNNING_GROUP]
+    return [
+        _option(name, fields[name], title)
+        for title, names in sections.items()
+        for name in names
+        if name in fields
+    ]
 
 
 def load(settings: type[S], given: Mapping[str, object], *, argument: str | None = None) -> S:
@@ -117,7 +118,7 @@ def metavar(name: str) -> str:
     """Return what stands for the value of a field in --help."""
     if name in _METAVARS:
         return _METAVARS[name]
-    if name.endswith(("directory", "_dir")) or name in ("directory", "destination"):
+    if name.endswith(("directory", "_dir", "_move_to")):
         return "DIR"
     if name.endswith("_seconds") or name == "until_idle":
         return "SECONDS"

@@ -1,0 +1,71 @@
+"""`--help` explains each command in a paragraph, with examples and grouped options, and is quick."""
+
+import os
+import re
+import subprocess
+import sys
+import time
+
+import pytest
+from click.testing import CliRunner
+
+from penstock.main import COMMANDS, penstock
+
+
+def help_of(command: str) -> str:
+    result = CliRunner().invoke(penstock, [command, "--help"], prog_name="penstock")
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_each_command_is_explained_with_examples(command):
+    text = help_of(command)
+    assert text.startswith(f"Usage: penstock {command}")
+    paragraph = text.split("\n\n")[1]
+    assert len(paragraph.split()) > 25
+    assert "Examples:" in text
+    assert re.search(rf"^  penstock {command}", text, re.MULTILINE)
+    assert max(map(len, text.splitlines())) <= 110
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_each_example_is_a_valid_command_line(command):
+    examples = penstock.get_command(None, command).examples  # type: ignore[arg-type, union-attr]
+    import shlex
+
+    for line, _ in examples:
+        words = shlex.split(line)
+        assert words[:2] == ["penstock", command]
+        found = penstock.get_command(None, command)  # type: ignore[arg-type]
+        found.make_context("x", words[2:]).close()  # type: ignore[union-attr]
+
+
+def test_all_commands_are_listed_without_being_imported():
+    code = (
+        "import sys; from penstock.main import main; main(['--help']); assert 'pydantic' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    for command in COMMANDS:
+        assert re.search(rf"^  {command} ", done.stdout, re.MULTILINE)
+
+
+def test_the_first_help_is_quick():
+    def once() -> float:
+        began = time.monotonic()
+        subprocess.run([sys.executable, "-m", "penstock", "--help"], capture_output=True, check=True)
+        return time.monotonic() - began
+
+    # The best of several: this is about our imports, not about who else uses the machine.
+    assert min(once() for _ in range(5)) < 0.3
+
+
+def test_there_is_no_colour_outside_of_a_terminal_and_none_for_who_wants_none():
+    done = subprocess.run(
+        [sys.executable, "-m", "penstock", "watch", "--help"],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "NO_COLOR": "1"},
+    )
+    assert "\x1b" not in done.stdout
