@@ -32,9 +32,25 @@ if os.fork() == 0:
 )
 
 
-def started(program: str) -> tuple[subprocess.Popen, psutil.Process, Path]:
+FORGETFUL_PARENT = """
+import gc, json, sys
+from penstock.broker import Broker
+broker = Broker(sys.argv[1])
+broker.start()
+print(json.dumps({"pid": broker.pid, "directory": str(broker.data_dir)}), flush=True)
+sys.stdin.readline()
+del broker
+gc.collect()
+sys.stdin.read()
+"""
+
+
+def started(program: str, *arguments: object) -> tuple[subprocess.Popen, psutil.Process, Path]:
     parent = subprocess.Popen(
-        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", program, *map(str, arguments)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     said = json.loads(parent.stdout.readline())
     return parent, psutil.Process(said["pid"]), Path(said["directory"])
@@ -65,7 +81,7 @@ def test_a_broker_dies_with_its_guard():
     assert not directory.exists()
 
 
-def test_a_fork_of_the_parent_does_not_keep_the_broker(tmp_path):
+def test_a_fork_of_the_parent_does_not_keep_the_broker():
     parent, broker, _ = started(FORKING_PARENT)
     with parent:
         parent.stdin.write("\n")
@@ -80,3 +96,12 @@ def test_a_fork_of_the_parent_does_not_keep_the_broker(tmp_path):
         eventually(lambda: gone(broker), 15, "the broker is gone")
     finally:
         fork.kill()
+
+
+def test_a_broker_that_nobody_refers_to_any_more_ends(tmp_path):
+    parent, broker, _ = started(FORGETFUL_PARENT, tmp_path)
+    with parent:
+        parent.stdin.write("\n")
+        parent.stdin.flush()
+        eventually(lambda: gone(broker), 15, "the broker is gone")
+        assert parent.poll() is None

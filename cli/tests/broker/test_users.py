@@ -19,7 +19,7 @@ def test_the_authorizer_denies_what_no_acl_allows(own_broker):
     broker = own_broker(users={"alice": 'pass "word" \\ é', "bob": "secret"})
     root = Kafka(broker.client_config())
     alice, bob = Kafka(broker.client_config("alice")), Kafka(broker.client_config("bob"))
-    topic = root.create_topic()
+    topic, without_acls = root.create_topic(), root.create_topic()
     binding = AclBinding(
         ResourceType.TOPIC,
         topic,
@@ -31,8 +31,9 @@ def test_the_authorizer_denies_what_no_acl_allows(own_broker):
     )
     root.admin.create_acls([binding])[binding].result(30)
     alice.send(topic, b"allowed")
-    with pytest.raises(KafkaException, match="TOPIC_AUTHORIZATION_FAILED"):
-        bob.send(topic, b"denied")
+    for denied in (topic, without_acls):
+        with pytest.raises(KafkaException, match="TOPIC_AUTHORIZATION_FAILED"):
+            bob.send(denied, b"denied")
     assert [r.value() for r in root.records(topic)] == [b"allowed"]
 
 
