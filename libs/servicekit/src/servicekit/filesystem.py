@@ -10,6 +10,7 @@ import contextlib
 import ctypes
 import errno
 import os
+import signal
 import stat
 import sys
 import time
@@ -210,6 +211,15 @@ def drop_from_cache(fd: int, offset: int, length: int) -> None:
         os.posix_fadvise(fd, offset, length, os.POSIX_FADV_DONTNEED)
 
 
+def is_open_for_writing(fd: int) -> bool:
+    """Whether anybody has the file open for writing, as far as can be known; `fd` must be open for reading only.
+
+    Linux grants a read lease only if nobody has (fcntl(2), "Leases"); it needs the file to be ours, or
+    CAP_LEASE. Where it cannot be known, the answer is no.
+    """
+    return _has_writers(fd)
+
+
 def filesystem_type(path: str) -> str | None:
     """Return the type of the file system that `path` is on, as Linux names it ("ext4", "nfs4", "fuse.sshfs").
 
@@ -320,12 +330,28 @@ if sys.platform == "win32":
         msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)
         os.lseek(fd, 0, os.SEEK_SET)
 
+    def _has_writers(_fd: int) -> bool:
+        return False  # a file that is open for writing cannot be renamed there in the first place
+
     _libc = None
 else:
     import fcntl
 
     def _lock(fd: int) -> None:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def _has_writers(fd: int) -> bool:
+        if not hasattr(fcntl, "F_SETLEASE"):
+            return False
+        try:
+            # Should someone open it just now, the kernel tells us by a signal: one that is ignored by default,
+            # not SIGIO, which ends the process.
+            fcntl.fcntl(fd, fcntl.F_SETSIG, signal.SIGURG)
+            fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+            fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+        except OSError as error:
+            return error.errno == errno.EAGAIN
+        return False
 
     _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
     if _libc is not None and hasattr(_libc, "renameat2"):
