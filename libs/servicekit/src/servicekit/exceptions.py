@@ -9,6 +9,7 @@ PenstockError                 something that a person can mend; exit code 1
 │   ├── TopicExists           it was to be made and is there already
 │   └── TopicRefused          it is there but cannot carry what we would put into it
 ├── KafkaFailed               Kafka said no for any other reason
+│   └── ClientLost            this Kafka client can never be used again: make another one
 ├── StateError                our own files (ledger, delivered log, lock) are in trouble
 └── NotOurEvent               a record on an events topic is nothing that we wrote
 
@@ -66,6 +67,10 @@ class KafkaFailed(PenstockError):
     """Kafka refused or gave up for a reason that we have no better word for."""
 
 
+class ClientLost(KafkaFailed):
+    """A client has met a fatal error: what it still held is gone, and it must be replaced by another one."""
+
+
 class StateError(PenstockError):
     """A file of our own (ledger, delivered log, lock, id) cannot be used."""
 
@@ -121,6 +126,7 @@ _UNAVAILABLE = frozenset(
         KafkaError.NOT_CONTROLLER,
     }
 )
+_FATAL = frozenset({KafkaError._FATAL, KafkaError._FENCED, KafkaError._GAPLESS_GUARANTEE})  # noqa: SLF001
 _TOO_LARGE = frozenset(
     {KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE, KafkaError.INVALID_MSG_SIZE}
 )
@@ -142,6 +148,8 @@ def explain_kafka(
     at = f" at {bootstrap}" if bootstrap else ""
     named = f"topic {topic!r}" if topic else "the topic"
 
+    if kafka_error.fatal() or code in _FATAL:
+        return ClientLost(f"the Kafka client{at} has met a fatal error and must be replaced: {said}")
     if code in _UNKNOWN_TOPIC:
         return UnknownTopic(
             f"{named} (or the partition asked for) does not exist{at}, or is hidden from us: check its name, "

@@ -74,6 +74,11 @@ class TopicInfo:
         return None if size < 0 or "delete" not in self._policy else size
 
     @property
+    def max_batch_bytes(self) -> int:
+        """What a producer's `batch.size` may be: it does not split a batch that the topic refuses."""
+        return min(1_000_000, int(self.config.get("max.message.bytes", 1_000_000)))
+
+    @property
     def _policy(self) -> str:
         return self.config.get("cleanup.policy", "delete")
 
