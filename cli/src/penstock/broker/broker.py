@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 import uuid
+import weakref
 from base64 import urlsafe_b64encode
 from collections.abc import Mapping
 from pathlib import Path
@@ -95,7 +96,6 @@ class Broker:
         self._stop_timeout = stop_timeout_seconds
         self._guard: subprocess.Popen[bytes] | None = None
         self._pid: int | None = None
-        self._exit_code: int | None = None
         self._was_usable = False
         self._record_classes = record_classes
         self._remove_if_orphaned = remove_if_orphaned
@@ -363,8 +363,10 @@ class Broker:
                 stderr=log,
                 start_new_session=True,  # Ctrl-C is for us; we stop the broker in good order
             )
-        self._exit_code = None
+        assert self._guard.stdin is not None
         assert self._guard.stdout is not None
+        # Python keeps a process that still runs, pipes and all, when its object is dropped: let go of it.
+        weakref.finalize(self, self._guard.stdin.close)
         answer = self._guard.stdout.readline().split()
         if len(answer) != 2:
             self._end("kill", self._stop_timeout)
@@ -388,8 +390,6 @@ class Broker:
         else:
             guard.kill()
             guard.wait()
-        said = guard.stdout.read().split()
-        self._exit_code = int(said[1]) if len(said) == 2 else None
         guard.stdout.close()
         with contextlib.suppress(OSError):  # an order that nobody read
             guard.stdin.close()

@@ -7,11 +7,11 @@ stopped, killed if it takes too long, and the directory that was temporary is re
 killed, Linux kills the broker; the signal on the parent's death follows the thread that started the child,
 which is the main one here.
 
-On its standard output it says `pid N` at the start and `exit N` at the end. What the command writes goes to
-the guard's standard error.
+On its standard output it says `pid N`, once. What the command writes goes to the guard's standard error.
 """
 
 import argparse
+import contextlib
 import os
 import queue
 import shutil
@@ -50,7 +50,9 @@ def main() -> int:
         stderr=sys.stderr,
         preexec_fn=die_with_parent(),  # safe: there are no threads yet
     )
-    say(f"pid {child.pid}")
+    with contextlib.suppress(OSError):  # the parent may be gone already: we shall read of that
+        sys.stdout.write(f"pid {child.pid}\n")
+        sys.stdout.flush()
 
     happened: queue.SimpleQueue[str] = queue.SimpleQueue()
 
@@ -87,17 +89,7 @@ def main() -> int:
             killer.start()
     if orphaned and arguments.remove_if_orphaned:
         shutil.rmtree(arguments.remove_if_orphaned, ignore_errors=True)
-    say(f"exit {child.returncode}")
     return 0
-
-
-def say(line: str) -> None:
-    """Tell the parent, if it is still there."""
-    try:
-        sys.stdout.write(line + "\n")
-        sys.stdout.flush()
-    except OSError:
-        pass
 
 
 if __name__ == "__main__":
