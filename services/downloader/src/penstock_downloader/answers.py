@@ -1,0 +1,198 @@
+"""What is said of each upload: its receipt, the counters, the log, the observer, the quarantine."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+
+from chunkproto import Description, Reason, SkipReason, UploadId
+from penstock_downloader import metrics
+from penstock_downloader.observer import Observer
+from penstock_downloader.partition import Partition
+from penstock_downloader.quarantine import Quarantine
+from penstock_downloader.receipts import Receipts
+from servicekit.events import FileDelivered, FileRejected, FileSkipped, RangeLost
+from servicekit.logs import Limiter, fields
+
+log = logging.getLogger(__name__)
+
+
+class Answers:
+    """Gives the answers of one destination about one topic. Each holds the commit at its record until acknowledged."""
+
+    def __init__(
+        self,
+        receipts: Receipts,
+        quarantine: Quarantine,
+        *,
+        destination: str,
+        topic: str,
+        observer: Observer | None,
+    ) -> None:
+        self._receipts = receipts
+        self._quarantine = quarantine
+        self._destination = destination
+        self._topic = topic
+        self.topic_id = ""
+        self._observer = observer
+        self._limiter = Limiter(every_seconds=3600)
+
+    def delivered(
+        self,
+        partition: Partition,
+        offset: int,
+        upload_id: UploadId,
+        description: Description,
+        digest: bytes,
+        name: str,
+        closed_ns: int,
+        visible_at: float | None,
+    ) -> None:
+        """Give the receipt; `visible_at` is None when it is given again."""
+        now = time.time()
+        event = FileDelivered.model_construct(
+            time=visible_at or now,
+            destination=self._destination,
+            topic=self._topic,
+            topic_id=self.topic_id,
+            partition=partition.number,
+            upload_id=str(upload_id),
+            source_id=description.source,
+            path=description.path,
+            size=description.size,
+            offset=offset,
+            digest=digest.hex(),
+            delivered_as=None if name == description.path else name,
+            closed_at=closed_ns / 1e9,
+            visible_at=visible_at,
+        )
+        self._receipts.send(event, self._hold(partition, offset))
+        if visible_at is None:
+            metrics.RECEIPTS_AGAIN.inc()
+            return
+        seconds = visible_at - closed_ns / 1e9
+        metrics.FILES_DELIVERED.inc()
+        metrics.BYTES_DELIVERED.inc(description.size)
+        if seconds >= 0:
+            metrics.VISIBLE_SECONDS.observe(seconds)
+        if log.isEnabledFor(logging.DEBUG):
+            log.debug("delivered", extra=fields(path=name, size=description.size, upload=upload_id))
+        if self._observer is not None:
+            self._observer.delivered(upload_id, description, name, seconds if seconds >= 0 else None)
+
+    def rejected(
+        self,
+        partition: Partition,
+        offset: int,
+        upload_id: UploadId | None,
+        description: Description | None,
+        reason: Reason | str,
+        detail: str,
+        head: bytes | None,
+        *,
+        again: bool = False,
+    ) -> None:
+        """Say that a record or an upload is refused; to its source too, if the upload is known."""
+        if not again:
+            metrics.REFUSED.labels(str(reason)).inc()
+            path = description.path if description is not None else None
+            if self._limiter.first((partition.number, offset, reason)):
+                log.warning(
+                    "refused: %s",
+                    detail,
+                    extra=fields(
+                        reason=str(reason),
+                        topic=self._topic,
+                        partition=partition.number,
+                        offset=offset,
+                        **({"upload": str(upload_id)} if upload_id is not None else {}),
+                        **({"path": path} if path is not None else {}),
+                    ),
+                )
+            self._quarantine.keep(
+                self._topic,
+                partition.number,
+                offset,
+                head,
+                reason=str(reason),
+                detail=detail,
+                upload=upload_id and str(upload_id),
+                path=path,
+            )
+        if upload_id is None:
+            return
+        event = FileRejected(
+            time=time.time(),
+            destination=self._destination,
+            topic=self._topic,
+            topic_id=self.topic_id,
+            partition=partition.number,
+            upload_id=str(upload_id),
+            source_id=description.source if description else "",
+            path=description.path if description else "",
+            size=description.size if description else -1,
+            offset=offset,
+            reason=str(reason),
+            detail=detail,
+        )
+        self._receipts.send(event, self._hold(partition, offset))
+        if self._observer is not None and not again:
+            self._observer.rejected(upload_id, description, str(reason), detail)
+
+    def skipped(
+        self,
+        partition: Partition,
+        offset: int,
+        upload_id: UploadId,
+        description: Description,
+        reason: SkipReason,
+        detail: str,
+        *,
+        again: bool = False,
+    ) -> None:
+        """Say that a file is not wanted here. Of one that is addressed to others, nothing is said."""
+        if not again:
+            metrics.FILES_SKIPPED.labels(reason.value).inc()
+        if reason is SkipReason.NOT_ADDRESSED:
+            return
+        event = FileSkipped(
+            time=time.time(),
+            destination=self._destination,
+            topic=self._topic,
+            topic_id=self.topic_id,
+            partition=partition.number,
+            upload_id=str(upload_id),
+            source_id=description.source,
+            path=description.path,
+            size=description.size,
+            offset=offset,
+            reason=reason.value,
+            detail=detail,
+        )
+        self._receipts.send(event, self._hold(partition, offset))
+
+    def range_lost(self, partition: Partition, start: int, end: int) -> None:
+        """Say that records were gone before they were read."""
+        metrics.RECORDS_LOST.inc(end - start)
+        log.error(
+            "%d records were deleted before they were read: retention was faster",
+            end - start,
+            extra=fields(topic=self._topic, partition=partition.number, first=start, last=end - 1),
+        )
+        event = RangeLost(
+            time=time.time(),
+            destination=self._destination,
+            topic=self._topic,
+            topic_id=self.topic_id,
+            partition=partition.number,
+            from_offset=start,
+            to_offset=end,
+        )
+        # The next record to come is held: were the commit past the gap, nobody would tell of it again.
+        self._receipts.send(event, self._hold(partition, start))
+
+    @staticmethod
+    def _hold(partition: Partition, offset: int) -> Callable[[], None]:
+        partition.hold(offset)
+        return lambda: partition.release(offset)

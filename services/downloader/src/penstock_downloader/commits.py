@@ -1,0 +1,232 @@
+"""Commits: what is on disk is made durable, then the offsets past it are committed, now and then."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+
+from chunkproto.assembly import Upload
+from chunkproto.checkpoint import Checkpoint
+from penstock_downloader import metrics
+from penstock_downloader.exceptions import PartialLost
+from penstock_downloader.intake import Intake
+from penstock_downloader.partials import Partials, sync
+from penstock_downloader.partition import Partition
+from penstock_downloader.settings import DownloaderSettings
+from servicekit.faults import crash_point, declare
+from servicekit.lifecycle import Deadline
+from servicekit.logs import Limiter, fields
+
+log = logging.getLogger(__name__)
+
+declare("commit.before", "commit.after")
+
+_NOT_OURS = frozenset(
+    code
+    for name in (
+        "UNKNOWN_MEMBER_ID",
+        "ILLEGAL_GENERATION",
+        "FENCED_INSTANCE_ID",
+        "STALE_MEMBER_EPOCH",
+        "FENCED_MEMBER_EPOCH",
+    )
+    if (code := getattr(KafkaError, name, None)) is not None
+)
+"""The group does not know us any more, or not as the owner of these partitions."""
+
+
+@dataclass(slots=True)
+class _Cycle:
+    """One commit under way: first partials are synced, off the poll thread, then Kafka answers."""
+
+    partitions: list[Partition]
+    syncing: list[tuple[Partition, Upload]]
+    synced: Future[dict[int, str]]
+    sent: dict[int, tuple[Partition, Checkpoint]] = field(default_factory=dict)
+
+
+class Commits:
+    """Commits the offsets of one consumer. One commit is under way at a time, so they cannot pass each other."""
+
+    def __init__(self, settings: DownloaderSettings, partials: Partials, intake: Intake) -> None:
+        self._topic = settings.topic
+        self._interval = settings.commit_interval_seconds
+        self._bytes = int(settings.commit_bytes)
+        self._partials = partials
+        self._intake = intake
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="sync")
+        self._cycle: _Cycle | None = None
+        self._next = time.monotonic() + self._interval
+        self._limiter = Limiter(every_seconds=60)
+
+    def turn(self, consumer: Consumer, partitions: Mapping[int, Partition], now: float) -> None:
+        """Do the next step of a commit, if there is one to do. Never waits."""
+        cycle = self._cycle
+        if cycle is None:
+            if (
+                now >= self._next or self._intake.unsynced_bytes >= self._bytes
+            ) and not self._intake.is_stuck:
+                self._cycle = self._begin(list(partitions.values()))
+        elif not cycle.sent and cycle.synced.done():
+            self._take_over(cycle)
+            self._send(consumer, cycle)
+            if not cycle.sent:
+                self._finish()
+
+    def on_commit(self, error: KafkaError | None, partitions: list[TopicPartition]) -> None:
+        """Take Kafka's answer; librdkafka's `on_commit`."""
+        cycle = self._cycle
+        if cycle is None or not cycle.sent:
+            return
+        self._note(cycle.sent, error, partitions)
+        self._finish()
+
+    def flush(self, consumer: Consumer, partitions: list[Partition], deadline: Deadline) -> bool:
+        """Make everything of these partitions durable and commit it, before the deadline; whether that worked."""
+        if self._cycle is not None:
+            wait([self._cycle.synced], timeout=deadline.remaining)
+            if self._cycle.synced.done() and not self._cycle.sent:
+                self._take_over(self._cycle)
+            self._cycle = None  # if it was sent: ours is sent after it, and passes no more than is done
+        cycle = self._begin(partitions)
+        wait([cycle.synced], timeout=deadline.remaining)
+        if cycle.synced.done():
+            self._take_over(cycle)
+        sent = self._checkpoints(partitions)
+        if not sent:
+            return True
+        crash_point("commit.before")
+        try:
+            answer = consumer.commit(offsets=self._offsets(sent), asynchronous=False)
+        except KafkaException as error:
+            self._note(sent, error.args[0], [])
+            return False
+        crash_point("commit.after")
+        return self._note(sent, None, answer or [])
+
+    def confirm(self, consumer: Consumer, partitions: list[Partition]) -> bool:
+        """Whether the group still knows us as the owner of these partitions: it refuses commits of strangers."""
+        renewed = {
+            partition.number: (partition, checkpoint)
+            for partition in partitions
+            if (checkpoint := partition.renewed_checkpoint()) is not None
+        }
+        if not renewed:
+            return True
+        try:
+            answer = consumer.commit(offsets=self._offsets(renewed), asynchronous=False)
+        except KafkaException as error:
+            self._note(renewed, error.args[0], [])
+            return error.args[0].code() not in _NOT_OURS
+        self._note(renewed, None, answer or [])
+        return not any(one.error is not None and one.error.code() in _NOT_OURS for one in answer or [])
+
+    def close(self) -> None:
+        """End the thread that syncs."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _begin(self, partitions: list[Partition]) -> _Cycle:
+        self._intake.unsynced_bytes = 0
+        dirty = []
+        for partition in partitions:
+            if partition.restarting:
+                continue
+            for upload in partition.assembly:
+                if (
+                    upload.is_dirty
+                    and not upload.complete
+                    and not upload.refused
+                    and not self._intake.is_stuck_at(upload.upload_id)
+                ):
+                    upload.begin_sync()
+                    dirty.append((partition, upload))
+        paths = [self._partials.path(upload.upload_id) for _, upload in dirty]
+        return _Cycle(partitions, dirty, self._pool.submit(_sync_all, paths))
+
+    def _take_over(self, cycle: _Cycle) -> None:
+        failures = cycle.synced.result()
+        for at, (partition, upload) in enumerate(cycle.syncing):
+            if partition.assembly.get(upload.upload_id) is not upload or upload.complete or upload.refused:
+                continue
+            if at in failures:
+                # A second fsync would prove nothing: these bytes are read again.
+                self._partials.discard(upload.upload_id)
+                partition.restarting = failures[at]
+            else:
+                upload.finish_sync()
+
+    def _send(self, consumer: Consumer, cycle: _Cycle) -> None:
+        sent = self._checkpoints(cycle.partitions)
+        if not sent:
+            return
+        crash_point("commit.before")
+        try:
+            consumer.commit(offsets=self._offsets(sent), asynchronous=True)
+        except KafkaException as error:
+            self._note(sent, error.args[0], [])
+            return
+        cycle.sent = sent
+
+    def _checkpoints(self, partitions: Iterable[Partition]) -> dict[int, tuple[Partition, Checkpoint]]:
+        found = {}
+        for partition in partitions:
+            # Kafka would take the commit of a partition that is no longer ours: we must not ask.
+            if partition.tenure.is_over or partition.restarting:
+                continue
+            checkpoint = partition.checkpoint()
+            if checkpoint is not None:
+                found[partition.number] = (partition, checkpoint)
+        return found
+
+    def _offsets(self, sent: Mapping[int, tuple[Partition, Checkpoint]]) -> list[TopicPartition]:
+        return [
+            TopicPartition(self._topic, number, checkpoint.offset, checkpoint.encode_metadata())
+            for number, (_, checkpoint) in sent.items()
+        ]
+
+    def _note(
+        self,
+        sent: Mapping[int, tuple[Partition, Checkpoint]],
+        error: KafkaError | None,
+        answers: list[TopicPartition],
+    ) -> bool:
+        """Look at the answer for each partition: one can fail without the call failing."""
+        failed = {answer.partition: answer.error for answer in answers if answer.error is not None}
+        for number, (partition, checkpoint) in sent.items():
+            trouble = failed.get(number, error)
+            if trouble is None:
+                partition.committed = checkpoint
+                metrics.COMMITS.inc()
+                self._limiter.forget(number)
+                continue
+            metrics.COMMIT_FAILURES.labels(trouble.name()).inc()
+            if self._limiter.first(number):
+                log.warning(
+                    "a commit failed, and will be tried again: %s",
+                    trouble.str(),
+                    extra=fields(topic=self._topic, partition=number, offset=checkpoint.offset),
+                )
+        return error is None and not failed
+
+    def _finish(self) -> None:
+        crash_point("commit.after")
+        self._cycle = None
+        self._next = time.monotonic() + self._interval
+
+
+def _sync_all(paths: list[str]) -> dict[int, str]:
+    """Sync each file; say which could not be, and why. (A file that is gone was discarded or delivered.)"""
+    failures = {}
+    for at, path in enumerate(paths):
+        try:
+            sync(path)
+        except PartialLost as lost:
+            failures[at] = str(lost)
+        except OSError as error:
+            failures[at] = f"not durable: {error.strerror}"
+    return failures

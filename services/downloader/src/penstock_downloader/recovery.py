@@ -1,0 +1,74 @@
+"""What an earlier process left behind: files that were logged but have no name yet, and partials of nobody."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import time
+from dataclasses import dataclass
+
+from chunkproto import UploadId
+from penstock_downloader.deliveredlog import Kind
+from penstock_downloader.delivery import Tenure, finish
+from penstock_downloader.exceptions import PartialLost, Refused, SinkUnavailable, Skipped, is_unavailable
+from penstock_downloader.partials import Partials
+from penstock_downloader.sink import FileSystemSink, Place
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Logged:
+    upload_id: UploadId
+    offset: int
+    digest: bytes
+    place: Place | None
+
+
+def finish_deliveries(sink: FileSystemSink, tenure: Tenure, partials: Partials, present: set[str]) -> None:
+    """Give those logged files their names whose partials are still there, and sort the log.
+
+    `present` are the names of partials; those that are finished are taken out. Raises SinkUnavailable.
+    """
+    finished = 0
+    try:
+        for entry in tenure.delivered_log.recent():
+            name = str(entry.upload_id)
+            if name not in present or entry.kind is Kind.WITHDRAWN:
+                continue
+            if entry.kind is Kind.DELIVERED:
+                logged = _Logged(entry.upload_id, entry.offset, entry.digest, sink.place_of(entry.name))
+                try:
+                    finish(sink, tenure, logged, partials.path(entry.upload_id))
+                    finished += 1
+                except (Refused, Skipped) as obstacle:
+                    log.warning("upload %s was not delivered after all: %s", name, obstacle)
+                    partials.discard(entry.upload_id)
+                except PartialLost:
+                    pass
+            else:
+                partials.discard(entry.upload_id)
+            present.discard(name)
+        if finished:
+            sink.settle()
+            log.info("%d files that were delivered but for their names have them now", finished)
+    finally:
+        sink.release()
+    try:
+        tenure.delivered_log.seal(tenure.log_start)
+    except OSError as error:
+        if is_unavailable(error):
+            raise SinkUnavailable(error) from error
+        raise
+
+
+def remove_orphans(directory: str, known: set[str], older_than_seconds: float) -> None:
+    """Remove partials that nobody has written to for so long, but for those `known` here."""
+    before = time.time() - older_than_seconds
+    with contextlib.suppress(FileNotFoundError), os.scandir(directory) as found:
+        for entry in found:
+            with contextlib.suppress(FileNotFoundError):
+                if entry.name not in known and entry.stat(follow_symlinks=False).st_mtime < before:
+                    os.unlink(entry.path)
+                    log.info("removed partial %s: nobody has written to it for too long", entry.name)

@@ -1,0 +1,718 @@
+"""The downloader: one consumer, polled by one thread, which decides everything; disk work that waits is elsewhere."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+import time
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from importlib.metadata import version
+from typing import Final
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from chunkproto import Reason, SkipReason, UploadId
+from penstock_downloader import metrics
+from penstock_downloader.answers import Answers
+from penstock_downloader.commits import Commits
+from penstock_downloader.deliveredlog import DeliveredLog
+from penstock_downloader.delivery import Delivered, DeliveryThread, Lost, NotDelivered, Outcome, Tenure
+from penstock_downloader.exceptions import SinkUnavailable
+from penstock_downloader.identity import Destination, open_destination, refuse_source_of
+from penstock_downloader.intake import Intake
+from penstock_downloader.observer import Observer
+from penstock_downloader.partials import Partials
+from penstock_downloader.partition import Partition, Start, plan_start, settled
+from penstock_downloader.quarantine import Quarantine
+from penstock_downloader.receipts import Receipts, ensure_receipts_topic
+from penstock_downloader.recovery import finish_deliveries, remove_orphans
+from penstock_downloader.settings import DownloaderSettings
+from penstock_downloader.sink import FileSystemSink
+from servicekit.events import ServiceHeartbeat, Telemetry
+from servicekit.exceptions import NotAuthorized, PenstockError, StateError, explain_kafka
+from servicekit.filesystem import boottime
+from servicekit.http import Health, HttpServer, health_routes
+from servicekit.kafka import ClientHealth, consumer_config, wait_for_broker
+from servicekit.lifecycle import Deadline, StopSignal
+from servicekit.logs import Limiter, fields
+from servicekit.metrics import set_build_info
+from servicekit.topics import LogRange, TopicInfo, Topics
+
+log = logging.getLogger(__name__)
+
+_BATCH_MESSAGES: Final = 256
+_BATCH_BYTES: Final = 8 * 1024 * 1024
+_HELD_BYTES: Final = 32 * 1024 * 1024
+"""Whole files in memory that wait for delivery; above, nothing more is taken."""
+_POLL_SECONDS: Final = 0.1
+_PAUSE_AFTER_SECONDS: Final = 1.0
+"""A pause throws away what was fetched ahead: for less than this it does not pay."""
+_TICK_SECONDS: Final = 1.0
+_TOPIC_CHECK_SECONDS: Final = 10.0
+_ORPHANS_SECONDS: Final = 3600.0
+_SESSION_SECONDS: Final = 45.0
+"""session.timeout.ms of librdkafka, and group.consumer.session.timeout.ms of brokers, by default."""
+
+
+class Downloader:
+    """Delivers the files of one topic into one directory, from `run` to its end."""
+
+    def __init__(
+        self, settings: DownloaderSettings, *, observer: Observer | None = None, health: Health | None = None
+    ) -> None:
+        """Open the destination. Raises ConfigurationError when it cannot be one."""
+        self._settings = settings
+        self._observer = observer
+        self.health = health or Health("kafka", "assignment")
+        self.destination: Destination = open_destination(settings.directory, settings.group)
+
+    def run(self, stop: StopSignal) -> None:
+        """Deliver until told to stop, or (`until_idle`) until there is nothing to do. Raises PenstockError."""
+        set_build_info("downloader", version("penstock-downloader"))
+        settings = self._settings
+        server = None
+        if settings.metrics_port is not None:
+            server = HttpServer(
+                settings.metrics_host, settings.metrics_port, health_routes(self.health), name="metrics"
+            )
+            log.info("metrics at %s/metrics", server.url)
+        try:
+            if not wait_for_broker(settings, stop):
+                return
+            topics = Topics(settings)
+            stream = topics.describe(settings.topic)
+            refuse_source_of(self.destination, settings.topic, stream.topic_id)
+            receipts_topic = ensure_receipts_topic(settings, topics, stream)
+            running = _Running(
+                settings, self.destination, topics, stream, receipts_topic, self.health, self._observer
+            )
+            try:
+                running.loop(stop)
+            finally:
+                running.close()
+        finally:
+            if server is not None:
+                server.close()
+
+
+class _Running:
+    """A downloader while it runs. All methods but `sink_unavailable` and `confirm` belong to the poll thread."""
+
+    def __init__(
+        self,
+        settings: DownloaderSettings,
+        destination: Destination,
+        topics: Topics,
+        stream: TopicInfo,
+        receipts_topic: str,
+        health: Health,
+        observer: Observer | None,
+    ) -> None:
+        self._settings = settings
+        self._destination = destination
+        self._topics = topics
+        self._topic = settings.topic
+        self._topic_id = stream.topic_id
+        self._health = health
+        self._observer = observer
+        self._partitions: dict[int, Partition] = {}
+        self._inbox: deque[Message] = deque()
+        self._message_bytes = 64 * 1024.0  # a running mean, to bound what one call takes
+        self._wake = threading.Event()
+        self._fresh = threading.Condition()
+        self._last_poll = boottime()
+        self._session_seconds = (
+            float(settings.kafka.get("session.timeout.ms", _SESSION_SECONDS * 1000)) / 1000
+        )
+        self._paused = False
+        self._blocked_since: float | None = None
+        self._retry_at = 0.0
+        self._idle_since = time.monotonic()
+        self._joined = False
+        self._next_tick = 0.0
+        self._next_heartbeat = time.monotonic()
+        self._next_topic_check = time.monotonic() + _TOPIC_CHECK_SECONDS
+        self._next_orphans = time.monotonic() + 60.0
+        self._stop: StopSignal | None = None
+        self._limiter = Limiter(every_seconds=60)
+        self._background = ThreadPoolExecutor(1, thread_name_prefix="background")
+        self._topic_check: Future[TopicInfo] | None = None
+        self._lagging: set[int] = set()
+        self._told = {
+            "messages": 0.0,
+            "bytes": 0.0,
+            "processed": 0.0,
+            "processed_bytes": 0.0,
+            "receipts": 0.0,
+        }
+
+        def sink() -> FileSystemSink:
+            return FileSystemSink(
+                destination.root,
+                on_conflict=settings.on_conflict,
+                source_conflict=settings.source_conflict,
+                portable_names=settings.requires_portable_names,
+            )
+
+        self._recovery_sink = sink()
+        if not self._recovery_sink.has_attributes:
+            log.warning(
+                "%s has no extended attributes: whether a file there is newer, or of another source, is not checked",
+                destination.root,
+            )
+        self._partials = Partials(destination.partials)
+        self._delivery = DeliveryThread(sink(), self._partials, self, wake=self._wake.set)
+        self._receipts = Receipts(settings, receipts_topic, health)
+        self._answers = Answers(
+            self._receipts,
+            Quarantine(destination.quarantine, int(settings.quarantine_bytes)),
+            destination=destination.id,
+            topic=self._topic,
+            observer=observer,
+        )
+        self._answers.topic_id = self._topic_id
+        self._intake = Intake(
+            settings, destination.id, self._partials, self._delivery, self._answers, observer
+        )
+        self._commits = Commits(settings, self._partials, self._intake)
+        self._client_health = ClientHealth("consumer", settings.bootstrap_servers)
+        self._consumer = self._connect()
+        self._telemetry = Telemetry(settings, topic=settings.events_topic or None)
+
+    def _connect(self) -> Consumer:
+        config = consumer_config(
+            self._settings, self._destination.id, self._settings.group_protocol, enable_partition_eof=True
+        )
+        config |= {
+            "on_commit": self._commits.on_commit,
+            "error_cb": self._client_health.on_error,
+            "stats_cb": self._client_health.on_stats,
+            "logger": logging.getLogger("librdkafka"),
+        }
+        try:
+            return Consumer(config)
+        except KafkaException as error:
+            raise explain_kafka(error, bootstrap=self._settings.bootstrap_servers) from None
+
+    # The loop
+
+    def loop(self, stop: StopSignal) -> None:
+        """Poll until told to stop, then finish what is under way."""
+        self._stop = stop
+        log.info(
+            "delivering into %s",
+            self._destination.root,
+            extra=fields(topic=self._topic, destination=self._destination.id),
+        )
+        self._consumer.subscribe(
+            [self._topic], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
+        )
+        while not stop.is_set():
+            if self._is_blocked():
+                self._wait_while_blocked()
+            else:
+                self._take_records()
+            self._turn(time.monotonic())
+            if self._is_idle():
+                log.info("nothing to do for %g s", self._settings.until_idle or 0)
+                break
+        self._drain()
+
+    def _turn(self, now: float) -> None:
+        """Do what is to be done beside taking records."""
+        self._take_outcomes()
+        self._receipts.poll()
+        self._commits.turn(self._consumer, self._partitions, now)
+        for partition in list(self._partitions.values()):
+            if partition.restarting:
+                self._restart(partition)
+        if self._delivery.failure is not None:
+            raise self._delivery.failure
+        if now >= self._next_tick:
+            self._next_tick = now + _TICK_SECONDS
+            self._tick(now)
+
+    def _take_records(self) -> None:
+        if not self._inbox:
+            self._fetch(_POLL_SECONDS if not len(self._receipts) and not self._intake.held_bytes else 0.01)
+        now = time.monotonic()
+        for _ in range(min(len(self._inbox), _BATCH_MESSAGES)):
+            if not self._is_in_contact():
+                self._regain_contact()
+                return
+            if not self._inbox:
+                return
+            message = self._inbox.popleft()
+            if (error := message.error()) is not None:
+                self._on_error(message, error)
+                continue
+            number, offset = message.partition(), message.offset()
+            assert number is not None
+            assert offset is not None
+            partition = self._partitions.get(number)
+            if partition is None or partition.restarting or offset < partition.position:
+                continue
+            if offset > partition.position:
+                self._on_gap(partition, offset)
+            self._idle_since = now
+            try:
+                self._intake.take(partition, offset, message, now)
+            except SinkUnavailable as problem:
+                self.sink_unavailable(problem)
+                return
+            if self._intake.held_bytes >= _HELD_BYTES:
+                return
+
+    def _fetch(self, timeout: float) -> None:
+        """Poll: hear of rebalances, errors and commits, and take what has been fetched."""
+        count = max(1, min(_BATCH_MESSAGES, int(_BATCH_BYTES / self._message_bytes)))
+        messages = self._consumer.consume(count, 0)
+        if not messages:
+            message = self._consumer.poll(timeout)
+            messages = [] if message is None else [message]
+        self._last_poll = boottime()
+        if messages:
+            self._inbox.extend(messages)
+            mean = sum(len(message) for message in messages) / len(messages)
+            self._message_bytes = max(1024.0, (self._message_bytes + mean) / 2, mean)
+
+    # Contact with the group
+
+    def _is_in_contact(self) -> bool:
+        return boottime() - self._last_poll <= self._session_seconds
+
+    def _regain_contact(self) -> None:
+        """Poll after a long silence, and see whether what was ours still is, before anything is written."""
+        silence = boottime() - self._last_poll
+        log.warning("this process did not run for %.0f s; asking the group whether it still counts", silence)
+        messages = self._consumer.consume(1, 0)  # serves rebalances that librdkafka knows of
+        self._inbox.extend(messages)
+        if not self._commits.confirm(self._consumer, list(self._partitions.values())):
+            log.warning("the group has given our partitions to others")
+            self._abandon(list(self._partitions))
+        self._heard()
+
+    def _heard(self) -> None:
+        with self._fresh:
+            self._last_poll = boottime()
+            self._fresh.notify_all()
+
+    def confirm(self, tenure: Tenure) -> bool:
+        """See `delivery.Conditions`; called by the delivery thread."""
+        while not self._is_in_contact():
+            with self._fresh:
+                self._fresh.wait(0.2)
+            if tenure.is_over:
+                return False
+        return not tenure.is_over
+
+    # When nothing can be written, or not fast enough
+
+    def sink_unavailable(self, problem: SinkUnavailable | None) -> None:
+        """Take note of why nothing can be delivered; from any thread."""
+        if problem is None:
+            if "destination" in self._health.problems:
+                log.info("%s takes files again", self._destination.root)
+            self._health.ok("destination")
+            if self._observer is not None:
+                self._observer.waiting("")
+            return
+        if "destination" not in self._health.problems:
+            log.error("%s takes nothing (%s); waiting until it does", self._destination.root, problem)
+        self._health.problem("destination", f"{self._destination.root!r} takes nothing: {problem}")
+        if self._observer is not None:
+            self._observer.waiting(f"the destination: {problem}")
+
+    def _is_blocked(self) -> bool:
+        if self._intake.is_stuck or self._intake.held_bytes >= _HELD_BYTES:
+            return True
+        if self._blocked_since is not None:
+            self._blocked_since = None
+            if self._paused:
+                self._pause(False)
+        return False
+
+    def _wait_while_blocked(self) -> None:
+        now = time.monotonic()
+        if self._blocked_since is None:
+            self._blocked_since = now
+        if now - self._blocked_since >= _PAUSE_AFTER_SECONDS:
+            if not self._paused:
+                self._pause(True)
+            self._fetch(0.1)
+        else:
+            self._wake.wait(0.05)
+            self._wake.clear()
+        if self._intake.is_stuck and now >= self._retry_at:
+            try:
+                self._intake.retry()
+                self.sink_unavailable(None)
+            except SinkUnavailable as problem:
+                self._retry_at = now + 1.0
+                self.sink_unavailable(problem)
+
+    def _pause(self, paused: bool) -> None:
+        self._paused = paused
+        metrics.PAUSED.set(paused)
+        ours = [TopicPartition(self._topic, number) for number in self._partitions]
+        if not ours:
+            return
+        if paused:
+            self._consumer.pause(ours)
+        else:
+            self._consumer.resume(ours)
+
+    # What becomes of deliveries
+
+    def _take_outcomes(self) -> None:
+        for outcome in self._delivery.outcomes():
+            self._take_outcome(outcome)
+
+    def _take_outcome(self, outcome: Outcome) -> None:
+        delivery = outcome.delivery
+        self._intake.held_bytes -= delivery.size
+        for partition in self._partitions.values():
+            if partition.tenure is delivery.tenure:
+                break
+        else:
+            return  # whoever has the partition now reads these records again, and answers
+        upload_id, offset, description = delivery.upload_id, delivery.offset, delivery.description
+        match outcome:
+            case Delivered(_, name, visible_at):
+                self._answers.delivered(
+                    partition,
+                    offset,
+                    upload_id,
+                    description,
+                    delivery.digest,
+                    name,
+                    delivery.closed_ns,
+                    visible_at,
+                )
+            case NotDelivered(_, SkipReason() as reason, detail, _):
+                self._answers.skipped(partition, offset, upload_id, description, reason, detail)
+            case NotDelivered(_, Reason() as reason, detail, head):
+                self._answers.rejected(partition, offset, upload_id, description, reason, detail, head)
+            case Lost(_, detail):
+                partition.restarting = partition.restarting or detail
+        partition.assembly.forget(upload_id)
+        partition.pending.discard(upload_id)
+        partition.release(offset)
+        self._idle_since = time.monotonic()
+
+    # Rebalances
+
+    def _on_assign(self, consumer: Consumer, assigned: list[TopicPartition]) -> None:
+        self._joined = True
+        self._heard()
+        numbers = [partition.partition for partition in assigned]
+        starts = self._open(numbers)
+        if starts is None:
+            return
+        if starts:
+            consumer.incremental_assign(starts)
+            if self._paused:
+                consumer.pause(starts)
+        self._heard()
+        self._health.ok("assignment")
+
+    def _open(self, numbers: list[int], *, ignore_commits: bool = False) -> list[TopicPartition] | None:
+        """Find out where partitions begin, and finish what their last owner did not; None if told to stop."""
+        if not numbers:
+            return []
+        committed: dict[int, TopicPartition] = {}
+        ranges: dict[tuple[str, int], LogRange] = {}
+        while True:
+            try:
+                info = self._topics.describe(self._topic)
+                self._topic_id = self._answers.topic_id = info.topic_id
+                found = self._consumer.committed(
+                    [TopicPartition(self._topic, number) for number in numbers], timeout=5.0
+                )
+                for partition in found:
+                    if partition.error is not None:
+                        raise KafkaException(partition.error)
+                    committed[partition.partition] = partition
+                ranges = self._topics.log_starts_and_ends((self._topic, number) for number in numbers)
+                break
+            except (KafkaException, PenstockError) as error:
+                explained = (
+                    explain_kafka(error, topic=self._topic) if isinstance(error, KafkaException) else error
+                )
+                if isinstance(explained, NotAuthorized):
+                    raise explained from None
+                if self._limiter.first("offsets"):
+                    log.warning("waiting for the offsets of %s: %s", self._topic, explained)
+            if self._stop is None or self._stop.wait(0.2):
+                return None
+        starts = []
+        present = set(os.listdir(self._destination.partials))
+        for number in numbers:
+            where, log_range = committed[number], ranges[self._topic, number]
+            offset = None if where.offset < 0 or ignore_commits else where.offset
+            start = self._open_partition(number, offset, where.metadata, log_range, present)
+            if start is None:
+                return None
+            starts.append(TopicPartition(self._topic, number, start.offset))
+        metrics.PARTITIONS.set(len(self._partitions))
+        return starts
+
+    def _open_partition(
+        self, number: int, committed: int | None, metadata: str | None, log_range: LogRange, present: set[str]
+    ) -> Start | None:
+        directory = os.path.join(self._destination.delivered, self._topic_id, str(number))
+        while True:
+            try:
+                delivered_log = DeliveredLog(directory)
+                tenure = Tenure(delivered_log, log_range.start)
+                finish_deliveries(self._recovery_sink, tenure, self._partials, present)
+                break
+            except SinkUnavailable as problem:
+                self.sink_unavailable(problem)
+            except OSError as error:
+                raise StateError(f"the delivered log in {directory!r} cannot be read: {error}") from error
+            if self._stop is None or self._stop.wait(1.0):
+                return None
+        if "destination" in self._health.problems and not self._intake.is_stuck:
+            self.sink_unavailable(None)
+
+        def has_partial(upload_id: UploadId) -> bool:
+            return str(upload_id) in present
+
+        start = plan_start(
+            committed,
+            metadata,
+            log_range.start,
+            log_range.end,
+            is_delivered=lambda upload_id: delivered_log.find(upload_id) is not None,
+            has_partial=has_partial,
+        )
+        partition = Partition.begin(number, tenure, start, self._intake.judge, time.monotonic())
+        self._partitions[number] = partition
+        log.info(
+            "partition %d: from offset %d",
+            number,
+            start.offset,
+            extra=fields(resumed=len(start.resumed), replayed=len(start.replayed)),
+        )
+        if start.remark:
+            log.warning("partition %d: %s", number, start.remark)
+        if start.lost is not None:
+            self._answers.range_lost(partition, *start.lost)
+        return start
+
+    def _on_revoke(self, _consumer: Consumer, revoked: list[TopicPartition]) -> None:
+        self._heard()
+        numbers = [partition.partition for partition in revoked]
+        self._hand_over(numbers, Deadline(self._settings.revoke_timeout_seconds))
+        self._heard()
+
+    def _on_lost(self, _consumer: Consumer, lost: list[TopicPartition]) -> None:
+        numbers = [partition.partition for partition in lost]
+        if any(number in self._partitions for number in numbers):
+            log.warning("partitions %s were taken from us", ", ".join(map(str, sorted(numbers))))
+        self._abandon(numbers)
+        self._heard()
+
+    def _hand_over(self, numbers: list[int], deadline: Deadline) -> None:
+        """Finish what is under way in these partitions, make it durable, commit, and let go of them."""
+        ours = [self._partitions[number] for number in numbers if number in self._partitions]
+        if not ours:
+            return
+        self._drop_from_inbox(numbers)
+        while not settled(ours) and not deadline.passed and self._delivery.failure is None:
+            self._take_outcomes()
+            self._receipts.poll(deadline.bound(0.01))
+            if not settled(ours):
+                self._wake.wait(deadline.bound(0.01))
+                self._wake.clear()
+        self._commits.flush(self._consumer, [one for one in ours if not one.restarting], deadline)
+        self._abandon(numbers)
+
+    def _abandon(self, numbers: list[int]) -> None:
+        """Let go of partitions at once. Nothing more is delivered or committed for them."""
+        self._drop_from_inbox(numbers)
+        for number in numbers:
+            partition = self._partitions.pop(number, None)
+            if partition is None:
+                continue
+            partition.tenure.is_over = True
+            for upload in partition.assembly:
+                self._partials.close(upload.upload_id)
+            if number in self._lagging:
+                self._lagging.discard(number)
+                metrics.LAG.remove(str(number))
+        metrics.PARTITIONS.set(len(self._partitions))
+
+    def _drop_from_inbox(self, numbers: list[int]) -> None:
+        dropped = set(numbers)
+        self._inbox = deque(message for message in self._inbox if message.partition() not in dropped)
+
+    def _restart(self, partition: Partition) -> None:
+        """Read a partition again from its checkpoint: bytes that were on disk are lost, or may be."""
+        partition.tenure.is_over = True
+        if partition.pending:
+            return  # until the delivery thread has let go of them
+        log.warning(
+            "partition %d is read again from its checkpoint: %s", partition.number, partition.restarting
+        )
+        metrics.RESTARTS.inc()
+        self._abandon([partition.number])
+        here = [TopicPartition(self._topic, partition.number)]
+        self._consumer.incremental_unassign(here)
+        starts = self._open([partition.number])
+        if starts:
+            self._consumer.incremental_assign(starts)
+
+    # Now and then
+
+    def _tick(self, now: float) -> None:
+        self._telemetry_tick(now)
+        problem = self._client_health.problem
+        if problem is None:
+            self._health.ok("kafka")
+        else:
+            self._health.problem("kafka", problem)
+        metrics.HELD_BYTES.set(self._intake.held_bytes)
+        metrics.DELIVERIES_IN_FLIGHT.set(sum(len(one.pending) for one in self._partitions.values()))
+        metrics.UPLOADS_IN_FLIGHT.set(sum(len(one.assembly) for one in self._partitions.values()))
+        expired_before = now - self._settings.incomplete_after_seconds
+        for partition in self._partitions.values():
+            _low, high = self._consumer.get_watermark_offsets(
+                TopicPartition(self._topic, partition.number), cached=True
+            )
+            if high >= 0:
+                metrics.LAG.labels(str(partition.number)).set(max(0, high - partition.position))
+                self._lagging.add(partition.number)
+            if partition.at_end and not self._intake.is_stuck:
+                for refusal in partition.assembly.expire(expired_before):
+                    self._intake.refuse(partition, partition.position - 1, refusal)
+        if now >= self._next_topic_check:
+            self._check_topic(now)
+        if now >= self._next_orphans:
+            self._next_orphans = now + _ORPHANS_SECONDS
+            known = {str(upload.upload_id) for one in self._partitions.values() for upload in one.assembly}
+            self._background.submit(
+                remove_orphans, self._destination.partials, known, self._settings.incomplete_after_seconds
+            )
+
+    def _check_topic(self, now: float) -> None:
+        """See whether the topic is still the same one; its name says nothing of that."""
+        if self._topic_check is None:
+            self._topic_check = self._background.submit(self._topics.describe, self._topic)
+            return
+        if not self._topic_check.done():
+            return
+        check, self._topic_check = self._topic_check, None
+        self._next_topic_check = now + _TOPIC_CHECK_SECONDS
+        try:
+            info = check.result()
+        except PenstockError as error:
+            self._health.problem("topic", str(error))
+            return
+        self._health.ok("topic")
+        if info.topic_id != self._topic_id:
+            log.warning("topic %s was deleted and made again: reading it from its start", self._topic)
+            numbers = list(self._partitions)
+            self._abandon(numbers)
+            self._consumer.incremental_unassign([TopicPartition(self._topic, number) for number in numbers])
+            starts = self._open(
+                [number for number in numbers if number < info.partitions], ignore_commits=True
+            )
+            if starts:
+                self._consumer.incremental_assign(starts)
+
+    def _telemetry_tick(self, now: float) -> None:
+        if now < self._next_heartbeat:
+            return
+        self._next_heartbeat = now + self._settings.heartbeat_seconds
+        counters = {
+            "messages": metrics.MESSAGES_READ,
+            "bytes": metrics.BYTES_READ,
+            "processed": metrics.MESSAGES_PROCESSED,
+            "processed_bytes": metrics.BYTES_PROCESSED,
+        }
+        values = {name: counter._value.get() for name, counter in counters.items()}  # noqa: SLF001 - no other way to read it
+        since = {name: int(value - self._told.get(name, 0.0)) for name, value in values.items()}
+        self._told = values
+        self._telemetry.publish(
+            ServiceHeartbeat(
+                time=time.time(),
+                program_id=f"{self._destination.id}/{socket.gethostname()}-{os.getpid()}",
+                service="downloader",
+                host=socket.gethostname(),
+                version=version("penstock-downloader"),
+                n_messages_read=since["messages"],
+                n_bytes_read=since["bytes"],
+                n_messages_processed=since["processed"],
+                n_bytes_processed=since["processed_bytes"],
+                status={
+                    "topic": self._topic,
+                    "destination": self._destination.id,
+                    "partitions": sorted(self._partitions),
+                    "problems": self._health.problems,
+                },
+            )
+        )
+
+    def _on_error(self, message: Message, error: KafkaError) -> None:
+        code = error.code()
+        if code == KafkaError._PARTITION_EOF:  # noqa: SLF001 - a public constant
+            partition = self._partitions.get(message.partition() or 0)
+            if (
+                partition is not None
+                and message.offset() is not None
+                and message.offset() >= partition.position
+            ):
+                partition.at_end = True
+            return
+        explained = explain_kafka(error, topic=self._topic, bootstrap=self._settings.bootstrap_servers)
+        if isinstance(explained, NotAuthorized):
+            raise explained
+        if self._limiter.first(code):
+            log.warning("%s", explained)
+
+    def _on_gap(self, partition: Partition, offset: int) -> None:
+        """Offsets are missing: because of retention, or harmlessly (aborted transactions, their markers)."""
+        low, _high = self._consumer.get_watermark_offsets(
+            TopicPartition(self._topic, partition.number), timeout=5.0, cached=False
+        )
+        if low > partition.position:
+            self._answers.range_lost(partition, partition.position, min(low, offset))
+
+    def _is_idle(self) -> bool:
+        if self._settings.until_idle is None:
+            return False
+        now = time.monotonic()
+        busy = (
+            not self._joined
+            or bool(self._inbox)
+            or self._intake.is_stuck
+            or len(self._receipts) > 0
+            or not settled(self._partitions.values())
+            or not all(partition.at_end for partition in self._partitions.values())
+        )
+        if busy:
+            self._idle_since = now
+        return now - self._idle_since >= self._settings.until_idle
+
+    # The end
+
+    def _drain(self) -> None:
+        """Finish what is under way, and commit."""
+        log.info("finishing what is under way")
+        self._hand_over(list(self._partitions), Deadline(self._settings.drain_timeout_seconds))
+
+    def close(self) -> None:
+        """Let go of everything."""
+        self._abandon(list(self._partitions))
+        self._delivery.close(5.0)
+        self._commits.close()
+        self._background.shutdown(wait=False, cancel_futures=True)
+        self._receipts.close()
+        self._telemetry.close()
+        self._consumer.close()
+        self._recovery_sink.close()
