@@ -1,6 +1,7 @@
 """What `penstock broker` does in a terminal."""
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -36,6 +37,7 @@ def test_it_runs_until_told_to_stop(tmp_path, number):
         while not line.startswith("ready: "):
             assert line, program.stderr.read()
             line = program.stdout.readline()
+        assert re.fullmatch(r"ready: 127\.0\.0\.1:\d+\n", line)
         kafka = Kafka({"bootstrap.servers": line.removeprefix("ready: ").strip()})
         kafka.send(kafka.create_topic(), b"hello")
         children = psutil.Process(program.pid).children(recursive=True)

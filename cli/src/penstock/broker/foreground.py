@@ -36,10 +36,9 @@ def run(port: int = 9092, data_dir: Path | str | None = None, *, say: Progress =
     before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         with Broker(data_dir, port, progress=say, record_classes=False) as broker:
-            where = (
-                f"data in {broker.data_dir}" if data_dir is not None else "data is temporary: see --data-dir"
-            )
-            say(f"ready: {broker.bootstrap_servers} ({where}; log {broker.log_path}; Ctrl-C stops it)")
+            where = broker.data_dir if data_dir is not None else "temporary (--data-dir keeps it)"
+            say(f"ready: {broker.bootstrap_servers}")
+            say(f"data: {where}; log: {broker.log_path}; Ctrl-C stops it")
             while not asked.wait(0.5):
                 broker.check_running()
     except KeyboardInterrupt:
