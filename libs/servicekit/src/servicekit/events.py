@@ -77,7 +77,7 @@ class Event(BaseModel):
         raise NotImplementedError
 
 
-class _Receipt(Event):
+class Receipt(Event):
     """Said by a destination about what it read at (topic, partition, offset)."""
 
     destination: str
@@ -91,7 +91,9 @@ class _Receipt(Event):
         return f"penstock:destination/{self.destination}"
 
 
-class _UploadReceipt(_Receipt):
+class UploadReceipt(Receipt):
+    """What a destination did with one upload."""
+
     paths: ClassVar[tuple[str, ...]] = ("path",)
 
     upload_id: str
@@ -118,7 +120,7 @@ class _UploadReceipt(_Receipt):
         return self.source_id
 
 
-class FileDelivered(_UploadReceipt):
+class FileDelivered(UploadReceipt):
     """The receipt: this upload, with this digest, is visible and durable at this destination."""
 
     type = "dev.penstock.file.delivered"
@@ -134,7 +136,7 @@ class FileDelivered(_UploadReceipt):
     """When it became visible at the destination, in seconds since 1970."""
 
 
-class FileRejected(_UploadReceipt):
+class FileRejected(UploadReceipt):
     """This upload will not be delivered here.
 
     `upload_id`, `source_id` and `path` are empty if not even they are known.
@@ -158,7 +160,7 @@ class FileRejected(_UploadReceipt):
         return f"{what}/{self.destination}/{self.type}/{self.reason}"
 
 
-class FileSkipped(_UploadReceipt):
+class FileSkipped(UploadReceipt):
     """This destination does not want the file (a filter): final, but no proof that it is anywhere."""
 
     type = "dev.penstock.file.skipped"
@@ -167,7 +169,7 @@ class FileSkipped(_UploadReceipt):
     detail: str = ""
 
 
-class RangeLost(_Receipt):
+class RangeLost(Receipt):
     """Records of this partition were gone before they were read: offsets `from_offset` <= x < `to_offset`."""
 
     type = "dev.penstock.range.lost"
@@ -191,7 +193,9 @@ class RangeLost(_Receipt):
         return self.destination
 
 
-class _UploadTelemetry(Event):
+class UploadTelemetry(Event):
+    """Where a source is with one file."""
+
     paths: ClassVar[tuple[str, ...]] = ("path",)
 
     upload_id: str
@@ -222,7 +226,7 @@ class _UploadTelemetry(Event):
         return self.source_id
 
 
-class FileDiscovered(_UploadTelemetry):
+class FileDiscovered(UploadTelemetry):
     """A source has seen a file that it will send."""
 
     type = "dev.penstock.file.discovered"
@@ -230,7 +234,7 @@ class FileDiscovered(_UploadTelemetry):
     upload_id: str = ""
 
 
-class FileUploading(_UploadTelemetry):
+class FileUploading(UploadTelemetry):
     """How far an upload is."""
 
     type = "dev.penstock.file.uploading"
@@ -239,7 +243,7 @@ class FileUploading(_UploadTelemetry):
     """Bytes of the file that Kafka has acknowledged."""
 
 
-class FileUploaded(_UploadTelemetry):
+class FileUploaded(UploadTelemetry):
     """All of an upload is acknowledged by Kafka, its end included."""
 
     type = "dev.penstock.file.uploaded"

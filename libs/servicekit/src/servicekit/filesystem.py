@@ -146,7 +146,14 @@ def _rename_by_link(
     source: str, target: str, *, source_dir_fd: int | None, target_dir_fd: int | None
 ) -> None:
     try:
-        os.link(source, target, src_dir_fd=source_dir_fd, dst_dir_fd=target_dir_fd, follow_symlinks=False)
+        os.link(
+            source,
+            target,
+            src_dir_fd=source_dir_fd,
+            dst_dir_fd=target_dir_fd,
+            # macOS cannot say so, and links to what a link points to.
+            follow_symlinks=os.link not in os.supports_follow_symlinks,
+        )
     except OSError as error:
         # vfat and some network mounts have no hard links; a directory has none anywhere.
         if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EACCES):
@@ -212,10 +219,10 @@ def drop_from_cache(fd: int, offset: int, length: int) -> None:
 
 
 def is_open_for_writing(fd: int) -> bool:
-    """Whether anybody has the file open for writing, as far as can be known; `fd` must be open for reading only.
+    """Whether anybody has the file open for writing, as far as can be known.
 
-    Linux grants a read lease only if nobody has (fcntl(2), "Leases"); it needs the file to be ours, or
-    CAP_LEASE. Where it cannot be known, the answer is no.
+    `fd` must be open for reading only. Linux grants a read lease only if nobody has (fcntl(2), "Leases"); it
+    needs the file to be ours, or CAP_LEASE. Where it cannot be known, the answer is no.
     """
     return _has_writers(fd)
 
@@ -228,26 +235,22 @@ def filesystem_type(path: str) -> str | None:
     try:
         with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as stream:
             mounts = stream.read()
-        device = os.stat(path).st_dev
     except OSError:
         return None
-    wanted = f"{os.major(device)}:{os.minor(device)}"
-    real = os.path.realpath(path)
-    best: tuple[int, str] | None = None
-    for line in mounts.splitlines():
+    return filesystem_type_in(mounts, os.path.realpath(path))
+
+
+def filesystem_type_in(mountinfo: str, path: str) -> str | None:
+    """Find the type in the text of /proc/self/mountinfo; `path` is absolute and without links. Pure."""
+    deepest, found = -1, None
+    for line in mountinfo.splitlines():
         # 36 35 98:0 /root /mount/point rw,noatime master:1 - ext4 /dev/sda rw: proc_pid_mountinfo(5)
         left, _, right = line.partition(" - ")
-        words = left.split(" ")
-        point = _unescape(words[4])
-        inside = real == point or real.startswith(point.rstrip("/") + "/")
-        if not inside and words[2] != wanted:
-            continue
-        rank = (
-            len(point) + 1 if inside else 0
-        )  # the deepest mount point wins, of equal ones the last one mounted
-        if best is None or rank >= best[0]:
-            best = (rank, right.split(" ")[0])
-    return best[1] if best else None
+        point = _unescape(left.split(" ")[4])
+        inside = path == point or path.startswith(point.rstrip("/") + "/")
+        if inside and len(point) >= deepest:  # of two at one point, the later one hides the other
+            deepest, found = len(point), right.split(" ")[0]
+    return found
 
 
 def _unescape(text: str) -> str:
@@ -293,9 +296,8 @@ class FileLock:
         try:
             _lock(self._fd)
         except OSError as error:
-            holder = (
-                os.pread(self._fd, 200, 0).decode("utf-8", "replace").strip() if hasattr(os, "pread") else ""
-            )
+            os.lseek(self._fd, 0, os.SEEK_SET)
+            holder = os.read(self._fd, 200).decode("utf-8", "replace").strip()
             os.close(self._fd)
             if error.errno in (errno.EAGAIN, errno.EACCES, errno.EDEADLK):
                 who = f" by {holder}" if holder else ""
@@ -344,8 +346,8 @@ else:
         if not hasattr(fcntl, "F_SETLEASE"):
             return False
         try:
-            # Should someone open it just now, the kernel tells us by a signal: one that is ignored by default,
-            # not SIGIO, which ends the process.
+            # Should someone open it just now, the kernel tells us by a signal: one that is ignored by
+            # default, not SIGIO, which ends the process.
             fcntl.fcntl(fd, fcntl.F_SETSIG, signal.SIGURG)
             fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)
             fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)

@@ -5,10 +5,13 @@ from __future__ import annotations
 import ipaddress
 import json
 import logging
+import socket
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socketserver import TCPServer
 from types import TracebackType
 from typing import ClassVar
 from urllib.parse import parse_qsl, urlsplit
@@ -60,6 +63,7 @@ class Health:
         """`names` are conditions that must first become ok: the service is not ready before."""
         self._lock = threading.Lock()
         self._problems: dict[str, str] = dict.fromkeys(names, "not started yet")
+        self._checks: dict[str, Callable[[], str | None]] = {}
 
     def ok(self, name: str) -> None:
         """Say that nothing is wrong (any more) with this."""
@@ -71,16 +75,27 @@ class Health:
         with self._lock:
             self._problems[name] = message
 
+    def check(self, name: str, problem: Callable[[], str | None]) -> None:
+        """Ask `problem()` whenever someone wants to know: what is wrong with this, or None.
+
+        It must answer at once, from any thread: `health.check("kafka", lambda: client_health.problem)`.
+        """
+        with self._lock:
+            self._problems.pop(name, None)
+            self._checks[name] = problem
+
     @property
     def problems(self) -> dict[str, str]:
         """What is wrong now, by name."""
         with self._lock:
-            return dict(self._problems)
+            told, checks = dict(self._problems), dict(self._checks)
+        asked = {name: problem() for name, problem in checks.items()}
+        return told | {name: text for name, text in asked.items() if text is not None}
 
     @property
     def ready(self) -> bool:
         """Whether nothing is wrong."""
-        return not self._problems
+        return not self.problems
 
 
 def health_routes(health: Health) -> dict[tuple[str, str], Route]:
@@ -156,13 +171,18 @@ def is_loopback(host: str) -> bool:
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False
+    # On Windows it would let two processes listen at one port.
+    allow_reuse_address = sys.platform != "win32"
 
     def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
         if ":" in address[0]:
-            import socket
-
             self.address_family = socket.AF_INET6
         super().__init__(address, handler)
+
+    @override
+    def server_bind(self) -> None:
+        TCPServer.server_bind(self)  # HTTPServer's asks the DNS for our name, which can take a minute
+        self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
 
     @override
     def handle_error(self, request: object, client_address: object) -> None:

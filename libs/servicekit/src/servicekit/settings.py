@@ -222,11 +222,12 @@ class ServiceSettings(BaseSettings):
 
     @classmethod
     def load(cls, **given: object) -> Self:
-        """Merge what was given (None: not given), the environment, the file and the defaults.
+        """Merge what was given, the environment, the file and the defaults.
 
-        `kafka` is merged property by property. Raises ConfigurationError with one line for each problem.
+        None, and () as of an option that can be repeated, mean not given. `kafka` is merged property by
+        property. Raises ConfigurationError with one line for each problem.
         """
-        given = {name: value for name, value in given.items() if value is not None}
+        given = {name: value for name, value in given.items() if value is not None and value != ()}
         environment = EnvSettingsSource(cls)()
         file = given.get("config") or environment.get("config")
         layers: list[tuple[str, Mapping[str, object]]] = [
@@ -289,7 +290,7 @@ class ServiceSettings(BaseSettings):
         if detail["type"] == "extra_forbidden":
             return _unknown("option", name, list(cls.model_fields))
         if not name:
-            return _sentence(detail["msg"])
+            return detail["msg"].removeprefix("Value error, ")
         text = cls._named(name, origin.get(name, "option"))
         if detail["type"] == "missing":
             return f"{text} is missing"
@@ -300,8 +301,11 @@ class ServiceSettings(BaseSettings):
 
 
 def _sentence(message: str) -> str:
-    message = message.removeprefix("Value error, ").removeprefix("Input should be ")
-    return message if message.startswith(("must", "is", "cannot")) else f"must be {message}"
+    own = message.removeprefix("Value error, ")
+    if own != message or not message.startswith("Input should "):
+        return own  # a validator's own words
+    # "Input should be a valid integer, unable to parse string as an integer"
+    return "must " + message.removeprefix("Input should ").partition(", unable to")[0]
 
 
 def _unknown(what: str, name: str, known: list[str]) -> str:
