@@ -19,7 +19,10 @@ log = logging.getLogger(__name__)
 
 
 class Answers:
-    """Gives the answers of one destination about one topic. Each holds the commit at its record until acknowledged."""
+    """Gives the answers of one destination about one topic.
+
+    Each holds the commit at its record until the brokers have acknowledged it.
+    """
 
     def __init__(
         self,

@@ -51,7 +51,7 @@ class _Cycle:
 
 
 class Commits:
-    """Commits the offsets of one consumer. One commit is under way at a time, so they cannot pass each other."""
+    """Commits the offsets of one consumer, one commit at a time: they cannot pass each other."""
 
     def __init__(self, settings: DownloaderSettings, partials: Partials, intake: Intake) -> None:
         self._topic = settings.topic
@@ -87,16 +87,21 @@ class Commits:
         self._finish()
 
     def flush(self, consumer: Consumer, partitions: list[Partition], deadline: Deadline) -> bool:
-        """Make everything of these partitions durable and commit it, before the deadline; whether that worked."""
-        if self._cycle is not None:
-            wait([self._cycle.synced], timeout=deadline.remaining)
-            if self._cycle.synced.done() and not self._cycle.sent:
-                self._take_over(self._cycle)
-            self._cycle = None  # if it was sent: ours is sent after it, and passes no more than is done
+        """Make all of these partitions durable and commit it, before the deadline; whether that worked."""
+        cycle = self._cycle
+        if cycle is not None and not cycle.sent:
+            # How its syncs went must be known: a failed one is told only once.
+            wait([cycle.synced], timeout=deadline.remaining)
+            if not cycle.synced.done():
+                return False
+            self._take_over(cycle)
+        self._cycle = None  # if it was sent: this one is sent after it, and passes no less
         cycle = self._begin(partitions)
         wait([cycle.synced], timeout=deadline.remaining)
-        if cycle.synced.done():
-            self._take_over(cycle)
+        if not cycle.synced.done():
+            self._cycle = cycle
+            return False
+        self._take_over(cycle)
         sent = self._checkpoints(partitions)
         if not sent:
             return True
@@ -110,7 +115,7 @@ class Commits:
         return self._note(sent, None, answer or [])
 
     def confirm(self, consumer: Consumer, partitions: list[Partition]) -> bool:
-        """Whether the group still knows us as the owner of these partitions: it refuses commits of strangers."""
+        """Whether the group still knows us: it refuses the commits of members that it has dropped."""
         renewed = {
             partition.number: (partition, checkpoint)
             for partition in partitions
@@ -220,7 +225,7 @@ class Commits:
 
 
 def _sync_all(paths: list[str]) -> dict[int, str]:
-    """Sync each file; say which could not be, and why. (A file that is gone was discarded or delivered.)"""
+    """Sync each file; say which could not be, by their place in the list, and why."""
     failures = {}
     for at, path in enumerate(paths):
         try:

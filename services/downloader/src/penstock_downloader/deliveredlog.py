@@ -12,10 +12,10 @@ the next older one is less than twice as large (so n entries take about log2(n) 
 rewritten as often), and entries that the partition's log start has passed are left out then: no record of
 theirs can come again.
 
-An entry of a log: CRC-32 of the rest (4 bytes), length of the name (2), kind (1), upload id (16), offset (8),
-digest (32), name. A run: the names, the rows (upload id, offset, kind, digest, position and length of the
-name), and a trailer (magic, number of rows, position of the rows, highest offset, CRC-32 of these). All numbers
-are big-endian.
+An entry of a log: CRC-32 of the rest (4 bytes), length of the name (2), kind (1), upload id (16), offset
+(8), digest (32), name. A run: the names, the rows (upload id, offset, kind, digest, position and length of
+the name), and a trailer (magic, number of rows, position of the rows, highest offset, CRC-32 of these).
+All numbers are big-endian.
 """
 
 from __future__ import annotations

@@ -52,7 +52,7 @@ MAX_BATCH_BYTES: Final = 16 * 1024 * 1024
 
 
 class Tenure:
-    """One assignment of one partition to this process. It ends once, and nothing is delivered for it after that."""
+    """One assignment of one partition to this process. It ends once; after that nothing is delivered for it."""
 
     __slots__ = ("delivered_log", "is_over", "log_start")
 
@@ -133,7 +133,7 @@ class Conditions(Protocol):
 
 
 class DeliveryThread:
-    """Takes deliveries with `submit` and gives their outcomes with `outcomes`, in the same order per partition."""
+    """Takes deliveries with `submit`, and tells with `outcomes` what has become of them."""
 
     def __init__(
         self,
@@ -440,8 +440,8 @@ class Deliverable(Protocol):
 def finish(sink: FileSystemSink, tenure: Tenure, delivery: Deliverable, path: str) -> Place:
     """Give a logged file its name, and return its place.
 
-    When that cannot be, the log's entry is taken back, and Refused or Skipped raised; or PartialLost, when its
-    partial is gone and it does not stand at its place either. Raises SinkUnavailable with nothing done.
+    When that cannot be, the log's entry is taken back, and Refused or Skipped raised; or PartialLost, when
+    its partial is gone and it does not stand at its place either. Raises SinkUnavailable with nothing done.
     """
     place = delivery.place
     assert place is not None

@@ -18,7 +18,10 @@ STATE_DIRECTORY = ".penstock"
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """A directory that may be delivered into. `id` is also the consumer group; `state` is our own directory in it."""
+    """A directory that may be delivered into.
+
+    `id` is also the consumer group; `state` is the directory in it that is ours.
+    """
 
     id: str
     root: str
@@ -57,21 +60,21 @@ def open_destination(directory: str, group: str | None) -> Destination:
             os.makedirs(os.path.join(state, name), exist_ok=True)
         if os.stat(state).st_dev != os.stat(root).st_dev:
             raise ConfigurationError(
-                f"{directory!r}: its {STATE_DIRECTORY} is on another file system, from where nothing can be moved "
-                f"into place at once; keep it on the same one"
+                f"{directory!r}: its {STATE_DIRECTORY} is on another file system, from where nothing can be "
+                f"moved into place at once; keep it on the same one"
             )
         found = _identify(root, group)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise StateError(f"{directory!r} is full: make room for Penstock's own state first") from None
         raise ConfigurationError(
-            f"{directory!r} cannot be written ({error.strerror}): Penstock delivers there, and keeps its state in "
-            f"{STATE_DIRECTORY}"
+            f"{directory!r} cannot be written ({error.strerror}): Penstock delivers there, and keeps its "
+            f"state in {STATE_DIRECTORY}"
         ) from None
     if group is not None and found != group:
         raise ConfigurationError(
-            f"{directory!r} is destination {found!r}, not {group!r}: use --group {found}, or another directory "
-            f"(its id is in {STATE_DIRECTORY}/id)"
+            f"{directory!r} is destination {found!r}, not {group!r}: use --group {found}, or another "
+            f"directory (its id is in {STATE_DIRECTORY}/id)"
         )
     return Destination(found, root, state)
 
@@ -92,8 +95,8 @@ def refuse_source_of(destination: Destination, topic: str, topic_id: str) -> Non
     same = said.get("topic_id") == topic_id if said.get("topic_id") else said.get("topic") == topic
     if same:
         raise ConfigurationError(
-            f"{destination.root!r} is watched and sent to topic {topic!r}: what is delivered there would be sent "
-            f"again; choose another directory or another topic"
+            f"{destination.root!r} is watched and sent to topic {topic!r}: what is delivered there would be "
+            f"sent again; choose another directory or another topic"
         )
 
 

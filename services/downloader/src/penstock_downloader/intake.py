@@ -1,4 +1,4 @@
-"""Taking records in: each is decoded, put where it belongs in its upload, and written or handed to delivery."""
+"""Taking records in: each is decoded, put where it belongs, and written or handed to delivery."""
 
 from __future__ import annotations
 
@@ -129,7 +129,12 @@ class Intake:
                 self._partials.discard(upload_id)
 
     def refuse(self, partition: Partition, offset: int, step: Refuse, value: bytes | None = None) -> None:
-        """Drop an upload's partial and say why."""
+        """Drop an upload's partial and say why, once."""
+        if step.upload_id in partition.rejected:
+            partition.rejected.discard(step.upload_id)  # that was its end
+            return
+        if step.description is not None and partition.assembly.get(step.upload_id) is not None:
+            partition.rejected.add(step.upload_id)
         head = value[:HEAD_BYTES] if value is not None else self._partials.head(step.upload_id, HEAD_BYTES)
         self._partials.discard(step.upload_id)
         self._answers.rejected(

@@ -19,7 +19,8 @@ def main() -> None:
 def _run() -> int:
     if len(sys.argv) > 1:
         raise ConfigurationError(
-            "penstock-downloader takes no arguments, only PENSTOCK_* variables; `penstock download` has options"
+            "penstock-downloader takes no arguments, only PENSTOCK_* variables; "
+            "`penstock download` has options"
         )
     settings = DownloaderSettings.load()
     logs.configure(settings.log_format, settings.log_level)

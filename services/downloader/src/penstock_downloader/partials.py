@@ -1,7 +1,7 @@
 """Partial files: the bytes of unfinished uploads, each in a file named by its upload id.
 
-They are written by position, and their digest is computed while the bytes are hot. At most `max_open` are held
-open: the least recently written is closed first.
+They are written by position, and their digest is computed while the bytes are hot. At most `max_open` are
+held open: the least recently written is closed first.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Partial:
         """Whether an earlier process began it, and it has not been looked at yet."""
 
     def take_fd(self) -> int:
-        """Give the open descriptor, which is the caller's from now on. Raises PartialLost, SinkUnavailable."""
+        """Give the open descriptor, the caller's from now on. Raises PartialLost, SinkUnavailable."""
         if self.fd is None:
             self.fd = _open(self.path, create=False)
         fd, self.fd = self.fd, None
@@ -134,15 +134,22 @@ class Partials:
 def _open(path: str, *, create: bool) -> int:
     flags = os.O_RDWR | O_CLOEXEC | O_BINARY | O_NOFOLLOW | (os.O_CREAT if create else 0)
     try:
-        return os.open(path, flags, 0o600)
-    except FileNotFoundError as error:
+        try:
+            return os.open(path, flags, 0o600)
+        except PermissionError:
+            # It had got the mode that its file shall have, and was not delivered.
+            os.chmod(path, 0o600)
+            return os.open(path, flags, 0o600)
+    except (FileNotFoundError, PermissionError) as error:
         raise PartialLost(f"the partial {os.path.basename(path)} is gone") from error
     except OSError as error:
         raise SinkUnavailable(error) from error
 
 
 def sync(path: str) -> None:
-    """Make what is written of a partial durable. From any thread. Raises OSError, or PartialLost when it is gone.
+    """Make what is written of a partial durable, from any thread.
+
+    Raises OSError, or PartialLost when it is gone.
 
     The file is opened anew: a write-back that failed earlier is then told to this descriptor and, once more,
     to the one that delivers the file.

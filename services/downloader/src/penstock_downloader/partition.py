@@ -45,9 +45,9 @@ def plan_start(
     - No offset committed: from the log start; what lay below it is history.
     - An offset beyond the log's end: the log is another one (the topic was made again) or was cut (unclean
       leader election). From its start: the delivered log keeps everything from being delivered twice.
-    - Metadata that a newer version of ours wrote: also from the log start, for which uploads are unfinished is
-      not known, and their sources may be gone (`after=delete`); reading more is the only safe way. Metadata of
-      some other program: someone set this offset, and meant it.
+    - Metadata that a newer version of ours wrote: also from the log start, for which uploads are unfinished
+      is not known, and their sources may be gone (`after=delete`); reading more is the only safe way.
+      Metadata of some other program: someone set this offset, and meant it.
     - Else from the committed offset, or from the first record of the oldest unfinished upload that is not on
       this volume.
     """
@@ -98,6 +98,8 @@ class Partition:
     """Whether it has been read to its end, as of the last record that was there."""
     pending: set[UploadId] = field(default_factory=set)
     """Uploads that are being delivered."""
+    rejected: set[UploadId] = field(default_factory=set)
+    """Uploads that were refused, with all that there is to say, before their end."""
     restarting: str = ""
     """Why it must be read again from its checkpoint; empty if it need not."""
     _holds: dict[int, int] = field(default_factory=dict)

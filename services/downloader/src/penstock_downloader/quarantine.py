@@ -17,8 +17,8 @@ HEAD_BYTES: Final = 64 * 1024
 class Quarantine:
     """A directory of at most `capacity` bytes; the oldest go first.
 
-    For each refusal there are two files: ``<topic>-<partition>-<offset>.json`` says what and why, ``.head`` has
-    the first bytes. Nothing is ever refused, or held up, because this fails.
+    For each refusal there are two files: ``<topic>-<partition>-<offset>.json`` says what and why, ``.head``
+    has the first bytes. Nothing is ever refused, or held up, because this fails.
     """
 
     def __init__(self, directory: str, capacity: int) -> None:

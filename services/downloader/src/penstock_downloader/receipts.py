@@ -1,4 +1,4 @@
-"""Receipts: what this destination answers to the uploaders, acknowledged by the brokers before commits pass."""
+"""Receipts: what this destination answers to the uploaders, acknowledged before commits pass."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ class Receipts:
                     self._produce(number, self._unacknowledged[number][0])
 
     def close(self) -> None:
-        """Let go of the producer; what is not acknowledged is given again by whoever reads its records again."""
+        """Let go of the producer; what is not acknowledged is given again by whoever reads its records."""
         self._producer.purge()
         self._producer.flush(0)
 

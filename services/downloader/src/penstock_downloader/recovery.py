@@ -1,4 +1,4 @@
-"""What an earlier process left behind: files that were logged but have no name yet, and partials of nobody."""
+"""What an earlier process left behind: files that were logged but have no name yet, partials of nobody."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The downloader: one consumer, polled by one thread, which decides everything; disk work that waits is elsewhere."""
+"""The downloader: one consumer, polled by one thread that decides everything; others wait for the disk."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class Downloader:
         self.destination: Destination = open_destination(settings.directory, settings.group)
 
     def run(self, stop: StopSignal) -> None:
-        """Deliver until told to stop, or (`until_idle`) until there is nothing to do. Raises PenstockError."""
+        """Deliver until told to stop, or (`until_idle`) until all is done. Raises PenstockError."""
         set_build_info("downloader", version("penstock-downloader"))
         settings = self._settings
         server = None
@@ -99,7 +99,7 @@ class Downloader:
 
 
 class _Running:
-    """A downloader while it runs. All methods but `sink_unavailable` and `confirm` belong to the poll thread."""
+    """A downloader while it runs. All but `sink_unavailable` and `confirm` belongs to the poll thread."""
 
     def __init__(
         self,
@@ -160,7 +160,8 @@ class _Running:
         self._recovery_sink = sink()
         if not self._recovery_sink.has_attributes:
             log.warning(
-                "%s has no extended attributes: whether a file there is newer, or of another source, is not checked",
+                "%s has no extended attributes: whether a file there is newer, or of another source, "
+                "is not checked",
                 destination.root,
             )
         self._partials = Partials(destination.partials)
@@ -255,8 +256,9 @@ class _Running:
             partition = self._partitions.get(number)
             if partition is None or partition.restarting or offset < partition.position:
                 continue
-            if offset > partition.position:
-                self._on_gap(partition, offset)
+            if offset > partition.position and not self._explain_gap(partition, offset):
+                self._inbox.appendleft(message)
+                return
             self._idle_since = now
             try:
                 self._intake.take(partition, offset, message, now)
@@ -405,19 +407,19 @@ class _Running:
 
     # Rebalances
 
-    def _on_assign(self, consumer: Consumer, assigned: list[TopicPartition]) -> None:
+    def _on_assign(self, _consumer: Consumer, assigned: list[TopicPartition]) -> None:
         self._joined = True
         self._heard()
         numbers = [partition.partition for partition in assigned]
-        starts = self._open(numbers)
-        if starts is None:
-            return
-        if starts:
-            consumer.incremental_assign(starts)
-            if self._paused:
-                consumer.pause(starts)
+        self._assign(self._open(numbers))
         self._heard()
         self._health.ok("assignment")
+
+    def _assign(self, starts: list[TopicPartition] | None) -> None:
+        if starts:
+            self._consumer.incremental_assign(starts)
+            if self._paused:
+                self._consumer.pause(starts)
 
     def _open(self, numbers: list[int], *, ignore_commits: bool = False) -> list[TopicPartition] | None:
         """Find out where partitions begin, and finish what their last owner did not; None if told to stop."""
@@ -563,9 +565,7 @@ class _Running:
         self._abandon([partition.number])
         here = [TopicPartition(self._topic, partition.number)]
         self._consumer.incremental_unassign(here)
-        starts = self._open([partition.number])
-        if starts:
-            self._consumer.incremental_assign(starts)
+        self._assign(self._open([partition.number]))
 
     # Now and then
 
@@ -622,8 +622,7 @@ class _Running:
             starts = self._open(
                 [number for number in numbers if number < info.partitions], ignore_commits=True
             )
-            if starts:
-                self._consumer.incremental_assign(starts)
+            self._assign(starts)
 
     def _telemetry_tick(self, now: float) -> None:
         if now < self._next_heartbeat:
@@ -662,12 +661,14 @@ class _Running:
         code = error.code()
         if code == KafkaError._PARTITION_EOF:  # noqa: SLF001 - a public constant
             partition = self._partitions.get(message.partition() or 0)
-            if (
-                partition is not None
-                and message.offset() is not None
-                and message.offset() >= partition.position
-            ):
-                partition.at_end = True
+            end = message.offset() or 0
+            if partition is None or partition.restarting or end < partition.position:
+                return
+            if end > partition.position:
+                if not self._explain_gap(partition, end):
+                    return  # it is told again
+                partition.position = end
+            partition.at_end = True
             return
         explained = explain_kafka(error, topic=self._topic, bootstrap=self._settings.bootstrap_servers)
         if isinstance(explained, NotAuthorized):
@@ -675,13 +676,20 @@ class _Running:
         if self._limiter.first(code):
             log.warning("%s", explained)
 
-    def _on_gap(self, partition: Partition, offset: int) -> None:
-        """Offsets are missing: because of retention, or harmlessly (aborted transactions, their markers)."""
-        low, _high = self._consumer.get_watermark_offsets(
-            TopicPartition(self._topic, partition.number), timeout=5.0, cached=False
-        )
+    def _explain_gap(self, partition: Partition, offset: int) -> bool:
+        """Tell of offsets that retention took; False when that cannot be known now.
+
+        Others are missing harmlessly: transactions, their markers, records deleted by key.
+        """
+        try:
+            low, _high = self._consumer.get_watermark_offsets(
+                TopicPartition(self._topic, partition.number), timeout=2.0, cached=False
+            )
+        except KafkaException:
+            return False
         if low > partition.position:
             self._answers.range_lost(partition, partition.position, min(low, offset))
+        return True
 
     def _is_idle(self) -> bool:
         if self._settings.until_idle is None:
@@ -713,6 +721,6 @@ class _Running:
         self._commits.close()
         self._background.shutdown(wait=False, cancel_futures=True)
         self._receipts.close()
-        self._telemetry.close()
+        self._telemetry.close(0.2)
         self._consumer.close()
         self._recovery_sink.close()

@@ -31,21 +31,21 @@ class DownloaderSettings(ServiceSettings):
     )
     include: StringList = Field(
         default_factory=list,
-        description="Deliver only what matches one of these globs. Without a slash a glob is matched against the name.",
+        description="Deliver only files that match this glob: '*.raw' by name, 'run1/**' by path.",
     )
     exclude: StringList = Field(
-        default_factory=list, description="Leave out what matches one of these globs; stronger than include."
+        default_factory=list, description="Do not deliver files that match this glob."
     )
     on_conflict: OnConflict = Field(
         "replace",
         description=(
-            "When a file stands at the path already: replace it (by a newer version only), keep both (the new one "
-            "as 'name (2)'), or skip the new one."
+            "When a file stands at the path already: replace it (by a newer version only), keep both (the new "
+            "one as 'name (2)'), or skip the new one."
         ),
     )
     source_conflict: SourceConflict = Field(
         "refuse",
-        description="When the file at the path came from another source: refuse the new one, or let it replace.",
+        description="When the file at the path came from another source: refuse the new one, or replace.",
     )
     group_protocol: Literal["classic", "consumer"] = Field(
         "classic",
@@ -53,7 +53,7 @@ class DownloaderSettings(ServiceSettings):
     )
     until_idle: Seconds | None = Field(
         None,
-        description="End with exit code 0 once there has been nothing to do for this many seconds; default: never.",
+        description="End with exit code 0 once there has been nothing to do for so many seconds.",
     )
     max_file_size: ByteSize | None = Field(
         None, ge=0, description="Refuse larger files, at their first record. By default any size is taken."
@@ -62,8 +62,8 @@ class DownloaderSettings(ServiceSettings):
         3 * DAY,
         gt=0,
         description=(
-            "Give an unfinished upload up when nothing of it has come for so long; its source is told. Three days by "
-            "default: a weekend without the source's machine costs nothing."
+            "Give an unfinished upload up when nothing of it has come for so long; its source is told. Three "
+            "days by default: a weekend without the source's machine costs nothing."
         ),
     )
     commit_interval_seconds: Seconds = Field(
@@ -77,7 +77,7 @@ class DownloaderSettings(ServiceSettings):
     revoke_timeout_seconds: Seconds = Field(
         20.0,
         gt=0,
-        description="How long a rebalance waits for deliveries under way; what is not done then, its next owner does.",
+        description="How long a rebalance waits for deliveries under way; the next owner does the rest.",
     )
     drain_timeout_seconds: Seconds = Field(
         20.0, gt=0, description="How long a stop waits for deliveries under way."
@@ -90,7 +90,8 @@ class DownloaderSettings(ServiceSettings):
     portable_names: bool | None = Field(
         None,
         description=(
-            "Refuse names that Windows or macOS cannot have, or take for one another. By default on those systems only."
+            "Refuse names that Windows or macOS cannot have, or take for one another. By default on those "
+            "systems only."
         ),
     )
     events_topic: str | None = Field(

@@ -74,7 +74,7 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a file goes. `path` is relative to the root; `is_there` when this very upload stands there already."""
+    """Where a file goes: `path` is relative to the root. `is_there`: this very upload stands there."""
 
     path: str
     replace: bool
@@ -144,7 +144,7 @@ class FileSystemSink:
             return self._beside(None, parent, place.path)
 
     def dress(self, fd: int, path: str, upload_id: UploadId, description: Description, digest: bytes) -> None:
-        """Give a finished partial its mode, its attribute and its time (last: the others must not move it)."""
+        """Give a finished partial its mode, its attribute, and (last, for others would move it) its time."""
         try:
             mode = self._default_mode if description.mode is None else description.mode
             if hasattr(os, "fchmod"):
@@ -183,7 +183,7 @@ class FileSystemSink:
         self._directories.touched(directory)
 
     def is_superseded(self, upload_id: UploadId, place: Place) -> Origin | None:
-        """Give what stands at a place and must not be replaced by this upload: a later one of the same source."""
+        """Give what stands at a place and is later than this upload, so that it must not be replaced."""
         directory, _, name = place.path.rpartition("/")
         with _judging(place.path):
             parent = self._directories.open(directory, make=True)
@@ -276,7 +276,9 @@ def _numbered(name: str, number: int) -> str:
 
 
 class _Directories:
-    """Open directories under the root, walked to safely; kept for one batch, the least recently used closed first.
+    """Open directories under the root, walked to safely; kept for one batch.
+
+    The least recently used is closed first.
 
     `touched` ones have new names in them; `settle` makes those durable.
     """
@@ -314,7 +316,7 @@ class _Directories:
         self._touched.add(path)
 
     def check_collision(self, directory: str, name: str) -> None:
-        """Raise Refused when an insensitive file system would take this name for another one that is there."""
+        """Raise Refused when an insensitive file system would take this name for another one there."""
         if not self._portable_names:
             return
         names = self._names.get(directory)
