@@ -127,7 +127,11 @@ class Kafka:
             consumer.assign([TopicPartition(topic, p, starts[p]) for p in ends])
             open_partitions = {p for p, end in ends.items() if starts[p] < end}
             while open_partitions:
-                message = eventually(lambda: consumer.poll(1.0), describe=f"the next record of {topic}")
+                # In a list: a message with an empty value has the length 0, and so is false.
+                [message] = eventually(
+                    lambda: [m for m in [consumer.poll(1.0)] if m is not None],
+                    describe=f"the next record of {topic}",
+                )
                 if message.error() is None:
                     found.append(message)
                     if message.offset() + 1 >= ends[message.partition()]:
