@@ -208,7 +208,8 @@ class UploadTelemetry(Event):
     @property
     @override
     def id(self) -> str:
-        return f"{self.upload_id or self.path}/{self.type}/{self.time!r}"
+        path = self.path if _is_utf8(self.path) else self.path.encode("utf-8", "surrogateescape").hex()
+        return f"{self.upload_id or path}/{self.type}/{self.time!r}"
 
     @property
     @override
