@@ -112,7 +112,7 @@ class UploadReceipt(Receipt):
     @property
     @override
     def subject(self) -> str | None:
-        return self.upload_id
+        return self.upload_id or None
 
     @property
     @override

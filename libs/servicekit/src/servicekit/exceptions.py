@@ -80,7 +80,7 @@ class NotOurEvent(PenstockError):
 
 
 # What librdkafka puts behind a reason: "(after 301ms in state AUTH_REQ, 3 identical error(s) suppressed)".
-_DURATION = re.compile(r" \(after \d+ms in state [^)]*(?:\(s\)[^)]*)?\)")
+_DURATION = re.compile(r" \(after \d+ms in state [^()]*(?:\(s\)[^()]*)?\)")
 
 _UNKNOWN_TOPIC = frozenset(
     {

@@ -124,7 +124,8 @@ def run_service(main: Callable[[], int | None], *, name: str | None = None) -> i
         return main() or 0
     except PenstockError as error:
         log.debug("ended by %s", type(error).__name__, exc_info=error)
-        _say(f"{program}: {error}")
+        for line in str(error).splitlines():
+            _say(f"{program}: {line}")
         return error.exit_code
     except KeyboardInterrupt:
         _say(f"{program}: interrupted")

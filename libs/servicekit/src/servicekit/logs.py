@@ -90,10 +90,9 @@ class TextFormatter(logging.Formatter):
 
     @override
     def format(self, record: logging.LogRecord) -> str:
-        line = f"{_time(record)} {record.levelname} {_one_line(record.getMessage())}"
+        line = f"{_time(record)} {record.levelname} {_one_line(mask_secrets(record.getMessage()))}"
         for key, value in _fields_of(record).items():
             line += f" {key}={_quoted(value)}"
-        line = mask_secrets(line)
         if record.exc_info:
             if record.levelno <= logging.DEBUG:
                 return line + "\n" + mask_secrets(self.formatException(record.exc_info))
@@ -184,7 +183,7 @@ def _one_line(text: str) -> str:
 
 
 def _quoted(value: object) -> str:
-    text = f"{value:.6g}" if isinstance(value, float) else str(value)
+    text = f"{value:.6g}" if isinstance(value, float) else mask_secrets(str(value))
     if text and text.isprintable() and not any(c in text for c in " \"'="):
         return text
     return json.dumps(_one_line(text) if not text.isprintable() else text, ensure_ascii=False)

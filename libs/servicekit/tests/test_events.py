@@ -1,0 +1,203 @@
+"""Events as CloudEvents: what is sent is what is read, paths included, and nothing else is taken for ours."""
+
+import contextlib
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from servicekit import events
+from servicekit.events import (
+    FileDelivered,
+    FileDiscovered,
+    FileRejected,
+    FileSkipped,
+    FileUploaded,
+    FileUploading,
+    RangeLost,
+    ServiceHeartbeat,
+    decode,
+    encode,
+)
+from servicekit.exceptions import NotOurEvent
+
+READ = {
+    "destination": "lab-archive-1f2e",
+    "topic": "raw",
+    "topic_id": "tIdtIdtIdtIdtIdtIdtIdA",
+    "partition": 3,
+}
+UPLOAD = {
+    "upload_id": "018f0e7c-0000-7000-8000-000000000001",
+    "source_id": "microscope",
+    "path": "run 1/größe.raw",
+    "size": 42,
+}
+AT = {"time": 1767225600.123456}
+
+EVERY = [
+    FileDelivered(**AT, **READ, **UPLOAD, offset=7, digest="ab" * 32, closed_at=1.5, visible_at=2.5),
+    FileRejected(**AT, **READ, **UPLOAD, offset=7, reason=events.DIGEST, detail="is x, should be y"),
+    FileRejected(**AT, **READ, offset=7, reason="undecodable"),
+    FileSkipped(**AT, **READ, **UPLOAD, offset=7, reason="filter"),
+    RangeLost(**AT, **READ, from_offset=5, to_offset=9),
+    FileDiscovered(**AT, source_id="microscope", path="a", size=1, topic="raw"),
+    FileUploading(**AT, **UPLOAD, topic="raw", bytes_done=41),
+    FileUploaded(**AT, **UPLOAD, topic="raw", digest="ab", partition=3, first_offset=1, last_offset=7),
+    ServiceHeartbeat(
+        **AT, program_id="p-1", service="uploader", host="h", version="0.1", n_bytes_read=5, status={"lag": 3}
+    ),
+]
+each = pytest.mark.parametrize("event", EVERY, ids=lambda event: event.type)
+
+# What os.fsdecode() gives for any bytes.
+paths = st.binary(max_size=60).map(lambda raw: raw.decode("utf-8", "surrogateescape"))
+
+
+@each
+def test_what_is_decoded_is_what_was_encoded(event):
+    _, value = encode(event)
+
+    assert decode(value) == event
+    assert type(decode(value)) is type(event)
+
+
+@each
+def test_the_envelope_is_cloudevents_1_0(event):
+    _, value = encode(event)
+    envelope = json.loads(value.decode("utf-8"))
+
+    assert envelope["specversion"] == "1.0"
+    assert envelope["type"].startswith("dev.penstock.")
+    assert envelope["datacontenttype"] == "application/json"
+    assert envelope["time"] == "2026-01-01T00:00:00.123456+00:00"
+    for name in ("id", "source"):
+        assert isinstance(envelope[name], str)
+        assert envelope[name]
+    assert envelope.get("subject") != ""
+    assert isinstance(envelope["data"], dict)
+    assert set(envelope) <= {
+        "specversion",
+        "id",
+        "source",
+        "type",
+        "time",
+        "subject",
+        "datacontenttype",
+        "data",
+    }
+
+
+@given(path=paths, delivered_as=st.none() | paths, time=st.floats(0, 4e9))
+def test_any_path_and_any_time_survive(path, delivered_as, time):
+    event = EVERY[0].model_copy(update={"path": path, "delivered_as": delivered_as})
+    event = FileDelivered(**event.model_dump() | {"time": time})
+
+    key, value = encode(event)
+
+    assert decode(value) == event
+    value.decode("utf-8")
+    assert key == b"microscope"
+
+
+def test_a_path_that_is_not_utf_8_is_readable_and_exact():
+    _, value = encode(EVERY[0].model_copy(update={"path": "a\udcff.raw"}))
+    data = json.loads(value)["data"]
+
+    assert data["path"] == "a\ufffd.raw"
+    assert data["path_base64"] == "Yf8ucmF3"
+
+
+def test_a_path_that_is_utf_8_needs_no_second_copy():
+    _, value = encode(EVERY[0])
+
+    assert "path_base64" not in json.loads(value)["data"]
+
+
+class TestIds:
+    def identity(self, event):
+        envelope = json.loads(encode(event)[1])
+        return envelope["source"], envelope["id"]
+
+    @pytest.mark.parametrize("event", EVERY[:5], ids=lambda event: event.type)
+    def test_a_receipt_given_again_later_is_the_same_event(self, event):
+        assert self.identity(event) == self.identity(event.model_copy(update={"time": event.time + 60}))
+
+    def test_no_two_of_the_others_are_the_same(self):
+        assert len({self.identity(event) for event in EVERY}) == len(EVERY)
+
+    @pytest.mark.parametrize(
+        "change", [{"destination": "other"}, {"upload_id": "018f0e7c-0000-7000-8000-000000000002"}]
+    )
+    def test_another_destination_or_upload_is_another_event(self, change):
+        assert self.identity(EVERY[0]) != self.identity(EVERY[0].model_copy(update=change))
+
+    def test_records_that_nobody_could_read_are_told_apart_by_their_place(self):
+        assert self.identity(EVERY[2]) != self.identity(EVERY[2].model_copy(update={"offset": 8}))
+
+
+def test_receipts_are_keyed_by_the_source_that_waits_for_them():
+    assert encode(EVERY[0])[0] == b"microscope"
+    assert encode(EVERY[1])[0] == b"microscope"
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (None, "not JSON"),
+        (b"", "not JSON"),
+        (b"\xff\xfe", "not JSON"),
+        (b"[]", "not a CloudEvent"),
+        (b'{"specversion": "1.0"}', "not a CloudEvent"),
+        (b'{"specversion": "0.3", "data": {}}', "version '0.3'"),
+        (
+            b'{"specversion": "1.0", "type": "com.example.x", "data": {}}',
+            "unknown event type 'com.example.x'",
+        ),
+        (
+            b'{"specversion": "1.0", "type": "dev.penstock.range.lost", "data": {}, "time": "soon"}',
+            "range.lost",
+        ),
+        (
+            b'{"specversion": "1.0", "type": "dev.penstock.range.lost", "data": {}, "time": "2026-01-01"}',
+            "destination: Field required",
+        ),
+    ],
+)
+def test_what_is_not_ours_is_refused_with_the_reason(value, reason):
+    with pytest.raises(NotOurEvent, match=reason):
+        decode(value)
+
+
+@given(st.binary(max_size=200))
+def test_no_bytes_whatever_raise_anything_else(value):
+    with pytest.raises(NotOurEvent):
+        decode(value)
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.floats() | st.text(max_size=9),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=9), inner, max_size=3),
+        max_leaves=6,
+    ),
+    st.sampled_from(["size", "path", "path_base64", "delivered_as_base64", "partition", "digest"]),
+)
+def test_a_field_of_any_other_kind_never_raises_anything_else(field, name):
+    envelope = json.loads(encode(EVERY[0])[1])
+    envelope["data"][name] = field
+    with contextlib.suppress(NotOurEvent):
+        decode(json.dumps(envelope).encode())
+
+
+def test_fields_of_a_newer_version_are_ignored():
+    envelope = json.loads(encode(EVERY[0])[1])
+    envelope["data"]["colour"] = "blue"
+    envelope["traceparent"] = "00-1"
+
+    assert decode(json.dumps(envelope).encode()) == EVERY[0]
+
+
+def test_receipts_have_a_topic_of_their_own_for_each_stream():
+    assert events.receipts_topic("raw") == "raw.receipts"
