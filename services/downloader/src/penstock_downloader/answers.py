@@ -5,17 +5,30 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from typing import Protocol
 
 from chunkproto import Description, Reason, SkipReason, UploadId
 from penstock_downloader import metrics
 from penstock_downloader.observer import Observer
 from penstock_downloader.partition import Partition
 from penstock_downloader.quarantine import Quarantine
-from penstock_downloader.receipts import Receipts
-from servicekit.events import FileDelivered, FileRejected, FileSkipped, RangeLost
+from servicekit.events import Event, FileDelivered, FileRejected, FileSkipped, RangeLost
 from servicekit.logs import Limiter, fields
 
 log = logging.getLogger(__name__)
+
+
+class Sender(Protocol):
+    """Sends events that must arrive: see `receipts.Receipts`."""
+
+    def send(self, event: Event, acknowledged: Callable[[], None]) -> None:
+        """Send an event; `acknowledged` is called from within `poll`."""
+
+    def poll(self, timeout: float = 0.0) -> None:
+        """Hear of acknowledgements."""
+
+    def __len__(self) -> int:
+        """How many are not acknowledged."""
 
 
 class Answers:
@@ -26,7 +39,7 @@ class Answers:
 
     def __init__(
         self,
-        receipts: Receipts,
+        receipts: Sender,
         quarantine: Quarantine,
         *,
         destination: str,
@@ -40,6 +53,14 @@ class Answers:
         self.topic_id = ""
         self._observer = observer
         self._limiter = Limiter(every_seconds=3600)
+
+    def poll(self, timeout: float = 0.0) -> None:
+        """Hear which answers the brokers have acknowledged, for at most `timeout` seconds."""
+        self._receipts.poll(timeout)
+
+    def __len__(self) -> int:
+        """How many answers are not acknowledged yet."""
+        return len(self._receipts)
 
     def delivered(
         self,

@@ -7,8 +7,9 @@ import time
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from typing import Literal, Protocol, overload
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from chunkproto.assembly import Upload
 from chunkproto.checkpoint import Checkpoint
@@ -50,6 +51,18 @@ class _Cycle:
     sent: dict[int, tuple[Partition, Checkpoint]] = field(default_factory=dict)
 
 
+class Committer(Protocol):
+    """What a commit needs of a consumer: see `confluent_kafka.Consumer.commit`."""
+
+    @overload
+    def commit(self, *, offsets: list[TopicPartition], asynchronous: Literal[True] = ...) -> None: ...
+
+    @overload
+    def commit(
+        self, *, offsets: list[TopicPartition], asynchronous: Literal[False]
+    ) -> list[TopicPartition]: ...
+
+
 class Commits:
     """Commits the offsets of one consumer, one commit at a time: they cannot pass each other."""
 
@@ -64,14 +77,14 @@ class Commits:
         self._next = time.monotonic() + self._interval
         self._limiter = Limiter(every_seconds=60)
 
-    def turn(self, consumer: Consumer, partitions: Mapping[int, Partition], now: float) -> None:
+    def turn(self, consumer: Committer, partitions: Iterable[Partition], now: float) -> None:
         """Do the next step of a commit, if there is one to do. Never waits."""
         cycle = self._cycle
         if cycle is None:
             if (
                 now >= self._next or self._intake.unsynced_bytes >= self._bytes
             ) and not self._intake.is_stuck:
-                self._cycle = self._begin(list(partitions.values()))
+                self._cycle = self._begin(list(partitions))
         elif not cycle.sent and cycle.synced.done():
             self._take_over(cycle)
             self._send(consumer, cycle)
@@ -86,7 +99,7 @@ class Commits:
         self._note(cycle.sent, error, partitions)
         self._finish()
 
-    def flush(self, consumer: Consumer, partitions: list[Partition], deadline: Deadline) -> bool:
+    def flush(self, consumer: Committer, partitions: list[Partition], deadline: Deadline) -> bool:
         """Make all of these partitions durable and commit it, before the deadline; whether that worked."""
         cycle = self._cycle
         if cycle is not None and not cycle.sent:
@@ -112,9 +125,9 @@ class Commits:
             self._note(sent, error.args[0], [])
             return False
         crash_point("commit.after")
-        return self._note(sent, None, answer or [])
+        return self._note(sent, None, answer)
 
-    def confirm(self, consumer: Consumer, partitions: list[Partition]) -> bool:
+    def confirm(self, consumer: Committer, partitions: list[Partition]) -> bool:
         """Whether the group still knows us: it refuses the commits of members that it has dropped."""
         renewed = {
             partition.number: (partition, checkpoint)
@@ -128,8 +141,8 @@ class Commits:
         except KafkaException as error:
             self._note(renewed, error.args[0], [])
             return error.args[0].code() not in _NOT_OURS
-        self._note(renewed, None, answer or [])
-        return not any(one.error is not None and one.error.code() in _NOT_OURS for one in answer or [])
+        self._note(renewed, None, answer)
+        return not any(one.error is not None and one.error.code() in _NOT_OURS for one in answer)
 
     def close(self) -> None:
         """End the thread that syncs."""
@@ -165,7 +178,7 @@ class Commits:
             else:
                 upload.finish_sync()
 
-    def _send(self, consumer: Consumer, cycle: _Cycle) -> None:
+    def _send(self, consumer: Committer, cycle: _Cycle) -> None:
         sent = self._checkpoints(cycle.partitions)
         if not sent:
             return

@@ -23,7 +23,6 @@ from __future__ import annotations
 import contextlib
 import enum
 import heapq
-import io
 import mmap
 import os
 import secrets
@@ -35,6 +34,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from chunkproto import UploadId
+from servicekit.exceptions import StateError
 from servicekit.faults import crash_point, declare, fail_point
 from servicekit.filesystem import O_BINARY, O_CLOEXEC, fsync_directory
 
@@ -186,8 +186,7 @@ class DeliveredLog:
         if self._fd is not None:
             os.close(self._fd)
             self._fd = None
-        for run in self._runs:
-            run.close()
+        self._runs = ()
 
     def _begin(self) -> None:
         if not os.path.isdir(self._directory):
@@ -222,7 +221,6 @@ class DeliveredLog:
 
     @staticmethod
     def _remove(run: _Run) -> None:
-        # Not closed here: the other thread may be searching it.
         with contextlib.suppress(FileNotFoundError):
             os.unlink(run.path)
 
@@ -259,17 +257,18 @@ class _Run:
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self._stream = open(path, "rb")  # noqa: SIM115 - closed by close(), or with the last reference
-        self._map: mmap.mmap | None = None
-        self._stream.seek(-_TRAILER.size, io.SEEK_END)
-        trailer = self._stream.read(_TRAILER.size)
+        with open(path, "rb") as stream:
+            # Goes with the last reference: a run that was merged may just be searched by another thread.
+            self._map = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+        trailer = self._map[-_TRAILER.size :]
         magic, self.count, self.rows_at, self.last_offset, crc = _TRAILER.unpack(trailer)
         if magic != _MAGIC or zlib.crc32(trailer[:-4]) != crc:
-            raise OSError(f"{path!r} is not a delivered log of this version, or it is damaged")
+            raise StateError(
+                f"{path!r} is no delivered log of this version, or it is damaged: without it files might be "
+                f"delivered twice; move it away if that does not matter"
+            )
 
     def find(self, upload_id: UploadId) -> Entry | None:
-        if self._map is None:
-            self._map = mmap.mmap(self._stream.fileno(), 0, access=mmap.ACCESS_READ)
         content, rows_at, size = self._map, self.rows_at, _ROW.size
         low, high = 0, self.count
         while low < high:
@@ -294,12 +293,6 @@ class _Run:
                 raw_id, offset, kind, digest, _position, length = _ROW.unpack(rows.read(_ROW.size))
                 name = os.fsdecode(names.read(length))  # names lie in the order of the rows
                 yield Entry(UploadId(raw_id), offset, digest, name, Kind(kind))
-
-    def close(self) -> None:
-        if self._map is not None:
-            self._map.close()
-            self._map = None
-        self._stream.close()
 
 
 def _merged(older: _Run, newer: _Run) -> Iterator[Entry]:

@@ -52,11 +52,12 @@ MAX_BATCH_BYTES: Final = 16 * 1024 * 1024
 
 
 class Tenure:
-    """One assignment of one partition to this process. It ends once; after that nothing is delivered for it."""
+    """One assignment of one partition to this process. It ends once; nothing is delivered for it then."""
 
-    __slots__ = ("delivered_log", "is_over", "log_start")
+    __slots__ = ("delivered_log", "is_over", "log_start", "number")
 
-    def __init__(self, delivered_log: DeliveredLog, log_start: int) -> None:
+    def __init__(self, number: int, delivered_log: DeliveredLog, log_start: int) -> None:
+        self.number = number
         self.delivered_log = delivered_log
         self.log_start = log_start
         self.is_over = False
@@ -150,6 +151,7 @@ class DeliveryThread:
         self._retry_seconds = retry_seconds
         self._wake = wake
         self._queue: deque[Delivery] = deque()
+        self._retired: list[Tenure] = []
         self._outcomes: deque[Outcome] = deque()
         self._changed = threading.Condition()
         self._closing = threading.Event()
@@ -181,6 +183,12 @@ class DeliveryThread:
             self._queue.append(delivery)
             self._changed.notify()
 
+    def retire(self, tenure: Tenure) -> None:
+        """Close the delivered log of an assignment that is over, once nobody writes to it any more."""
+        with self._changed:
+            self._retired.append(tenure)
+            self._changed.notify()
+
     def outcomes(self) -> list[Outcome]:
         """Give what has become of deliveries since the last call."""
         found: list[Outcome] = []
@@ -202,9 +210,12 @@ class DeliveryThread:
         try:
             while not self._closing.is_set():
                 with self._changed:
-                    while not self._queue and not self._closing.is_set():
+                    while not (self._queue or self._retired or self._closing.is_set()):
                         self._changed.wait()
                     batch = self._next_batch()
+                    retired, self._retired = self._retired, []
+                for tenure in retired:
+                    tenure.delivered_log.close()
                 if batch:
                     self._deliver(batch)
                     self._wake()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from chunkproto import UploadId
@@ -145,8 +145,3 @@ class Partition:
         if found.offset < self.committed.offset or found == self.committed:
             return None
         return found
-
-
-def settled(partitions: Iterable[Partition]) -> bool:
-    """Whether all of them are settled."""
-    return all(partition.is_settled for partition in partitions)

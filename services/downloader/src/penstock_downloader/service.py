@@ -14,25 +14,24 @@ from typing import Final
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from chunkproto import Reason, SkipReason, UploadId
 from penstock_downloader import metrics
 from penstock_downloader.answers import Answers
 from penstock_downloader.commits import Commits
-from penstock_downloader.deliveredlog import DeliveredLog
-from penstock_downloader.delivery import Delivered, DeliveryThread, Lost, NotDelivered, Outcome, Tenure
+from penstock_downloader.delivery import DeliveryThread, Tenure
 from penstock_downloader.exceptions import SinkUnavailable
+from penstock_downloader.holdings import Holdings
 from penstock_downloader.identity import Destination, open_destination, refuse_source_of
 from penstock_downloader.intake import Intake
 from penstock_downloader.observer import Observer
 from penstock_downloader.partials import Partials
-from penstock_downloader.partition import Partition, Start, plan_start, settled
+from penstock_downloader.partition import Partition
 from penstock_downloader.quarantine import Quarantine
 from penstock_downloader.receipts import Receipts, ensure_receipts_topic
-from penstock_downloader.recovery import finish_deliveries, remove_orphans
+from penstock_downloader.recovery import remove_orphans
 from penstock_downloader.settings import DownloaderSettings
 from penstock_downloader.sink import FileSystemSink
 from servicekit.events import ServiceHeartbeat, Telemetry
-from servicekit.exceptions import NotAuthorized, PenstockError, StateError, explain_kafka
+from servicekit.exceptions import NotAuthorized, PenstockError, explain_kafka
 from servicekit.filesystem import boottime
 from servicekit.http import Health, HttpServer, health_routes
 from servicekit.kafka import ClientHealth, consumer_config, wait_for_broker
@@ -115,10 +114,8 @@ class _Running:
         self._destination = destination
         self._topics = topics
         self._topic = settings.topic
-        self._topic_id = stream.topic_id
         self._health = health
         self._observer = observer
-        self._partitions: dict[int, Partition] = {}
         self._inbox: deque[Message] = deque()
         self._message_bytes = 64 * 1024.0  # a running mean, to bound what one call takes
         self._wake = threading.Event()
@@ -174,11 +171,21 @@ class _Running:
             topic=self._topic,
             observer=observer,
         )
-        self._answers.topic_id = self._topic_id
+        self._answers.topic_id = stream.topic_id
         self._intake = Intake(
             settings, destination.id, self._partials, self._delivery, self._answers, observer
         )
         self._commits = Commits(settings, self._partials, self._intake)
+        self._holdings = Holdings(
+            destination,
+            self._partials,
+            self._recovery_sink,
+            self._delivery,
+            self._intake,
+            self._answers,
+            self._commits,
+            self._wake,
+        )
         self._client_health = ClientHealth("consumer", settings.bootstrap_servers)
         self._consumer = self._connect()
         self._telemetry = Telemetry(settings, topic=settings.events_topic or None)
@@ -224,12 +231,12 @@ class _Running:
 
     def _turn(self, now: float) -> None:
         """Do what is to be done beside taking records."""
-        self._take_outcomes()
+        if self._holdings.take_outcomes():
+            self._idle_since = now
         self._receipts.poll()
-        self._commits.turn(self._consumer, self._partitions, now)
-        for partition in list(self._partitions.values()):
-            if partition.restarting:
-                self._restart(partition)
+        self._commits.turn(self._consumer, self._holdings, now)
+        for partition in self._holdings.to_restart():
+            self._restart(partition)
         if self._delivery.failure is not None:
             raise self._delivery.failure
         if now >= self._next_tick:
@@ -253,7 +260,7 @@ class _Running:
             number, offset = message.partition(), message.offset()
             assert number is not None
             assert offset is not None
-            partition = self._partitions.get(number)
+            partition = self._holdings.get(number)
             if partition is None or partition.restarting or offset < partition.position:
                 continue
             if offset > partition.position and not self._explain_gap(partition, offset):
@@ -292,9 +299,9 @@ class _Running:
         log.warning("this process did not run for %.0f s; asking the group whether it still counts", silence)
         messages = self._consumer.consume(1, 0)  # serves rebalances that librdkafka knows of
         self._inbox.extend(messages)
-        if not self._commits.confirm(self._consumer, list(self._partitions.values())):
+        if not self._commits.confirm(self._consumer, list(self._holdings)):
             log.warning("the group has given our partitions to others")
-            self._abandon(list(self._partitions))
+            self._abandon(self._holdings.numbers)
         self._heard()
 
     def _heard(self) -> None:
@@ -359,51 +366,13 @@ class _Running:
     def _pause(self, paused: bool) -> None:
         self._paused = paused
         metrics.PAUSED.set(paused)
-        ours = [TopicPartition(self._topic, number) for number in self._partitions]
+        ours = [TopicPartition(self._topic, number) for number in self._holdings.numbers]
         if not ours:
             return
         if paused:
             self._consumer.pause(ours)
         else:
             self._consumer.resume(ours)
-
-    # What becomes of deliveries
-
-    def _take_outcomes(self) -> None:
-        for outcome in self._delivery.outcomes():
-            self._take_outcome(outcome)
-
-    def _take_outcome(self, outcome: Outcome) -> None:
-        delivery = outcome.delivery
-        self._intake.held_bytes -= delivery.size
-        for partition in self._partitions.values():
-            if partition.tenure is delivery.tenure:
-                break
-        else:
-            return  # whoever has the partition now reads these records again, and answers
-        upload_id, offset, description = delivery.upload_id, delivery.offset, delivery.description
-        match outcome:
-            case Delivered(_, name, visible_at):
-                self._answers.delivered(
-                    partition,
-                    offset,
-                    upload_id,
-                    description,
-                    delivery.digest,
-                    name,
-                    delivery.closed_ns,
-                    visible_at,
-                )
-            case NotDelivered(_, SkipReason() as reason, detail, _):
-                self._answers.skipped(partition, offset, upload_id, description, reason, detail)
-            case NotDelivered(_, Reason() as reason, detail, head):
-                self._answers.rejected(partition, offset, upload_id, description, reason, detail, head)
-            case Lost(_, detail):
-                partition.restarting = partition.restarting or detail
-        partition.assembly.forget(upload_id)
-        partition.pending.discard(upload_id)
-        partition.release(offset)
-        self._idle_since = time.monotonic()
 
     # Rebalances
 
@@ -422,89 +391,56 @@ class _Running:
                 self._consumer.pause(starts)
 
     def _open(self, numbers: list[int], *, ignore_commits: bool = False) -> list[TopicPartition] | None:
-        """Find out where partitions begin, and finish what their last owner did not; None if told to stop."""
-        if not numbers:
-            return []
-        committed: dict[int, TopicPartition] = {}
-        ranges: dict[tuple[str, int], LogRange] = {}
+        """Take partitions over, and give where to read them from; None if told to stop first."""
+        asked = self._ask_offsets(numbers) if numbers else ([], {})
+        if asked is None:
+            return None
+        committed, ranges = asked
+        starts = []
+        for where in committed:
+            number = where.partition
+            offset = None if where.offset < 0 or ignore_commits else where.offset
+            while True:
+                try:
+                    start = self._holdings.open(
+                        number, self._answers.topic_id, offset, where.metadata, ranges[self._topic, number]
+                    )
+                    break
+                except SinkUnavailable as problem:
+                    self.sink_unavailable(problem)
+                if self._stop is None or self._stop.wait(1.0):
+                    return None
+            if "destination" in self._health.problems and not self._intake.is_stuck:
+                self.sink_unavailable(None)
+            starts.append(TopicPartition(self._topic, number, start))
+        return starts
+
+    def _ask_offsets(
+        self, numbers: list[int]
+    ) -> tuple[list[TopicPartition], dict[tuple[str, int], LogRange]] | None:
+        """Ask Kafka what is committed, and what there is, until it answers; None if told to stop first."""
         while True:
             try:
-                info = self._topics.describe(self._topic)
-                self._topic_id = self._answers.topic_id = info.topic_id
-                found = self._consumer.committed(
+                self._answers.topic_id = self._topics.describe(self._topic).topic_id
+                committed = self._consumer.committed(
                     [TopicPartition(self._topic, number) for number in numbers], timeout=5.0
                 )
-                for partition in found:
+                for partition in committed:
                     if partition.error is not None:
                         raise KafkaException(partition.error)
-                    committed[partition.partition] = partition
-                ranges = self._topics.log_starts_and_ends((self._topic, number) for number in numbers)
-                break
+                return committed, self._topics.log_starts_and_ends(
+                    (self._topic, number) for number in numbers
+                )
             except (KafkaException, PenstockError) as error:
                 explained = (
                     explain_kafka(error, topic=self._topic) if isinstance(error, KafkaException) else error
                 )
-                if isinstance(explained, NotAuthorized):
-                    raise explained from None
-                if self._limiter.first("offsets"):
-                    log.warning("waiting for the offsets of %s: %s", self._topic, explained)
+            if isinstance(explained, NotAuthorized):
+                raise explained
+            if self._limiter.first("offsets"):
+                log.warning("waiting for the offsets of %s: %s", self._topic, explained)
             if self._stop is None or self._stop.wait(0.2):
                 return None
-        starts = []
-        present = set(os.listdir(self._destination.partials))
-        for number in numbers:
-            where, log_range = committed[number], ranges[self._topic, number]
-            offset = None if where.offset < 0 or ignore_commits else where.offset
-            start = self._open_partition(number, offset, where.metadata, log_range, present)
-            if start is None:
-                return None
-            starts.append(TopicPartition(self._topic, number, start.offset))
-        metrics.PARTITIONS.set(len(self._partitions))
-        return starts
-
-    def _open_partition(
-        self, number: int, committed: int | None, metadata: str | None, log_range: LogRange, present: set[str]
-    ) -> Start | None:
-        directory = os.path.join(self._destination.delivered, self._topic_id, str(number))
-        while True:
-            try:
-                delivered_log = DeliveredLog(directory)
-                tenure = Tenure(delivered_log, log_range.start)
-                finish_deliveries(self._recovery_sink, tenure, self._partials, present)
-                break
-            except SinkUnavailable as problem:
-                self.sink_unavailable(problem)
-            except OSError as error:
-                raise StateError(f"the delivered log in {directory!r} cannot be read: {error}") from error
-            if self._stop is None or self._stop.wait(1.0):
-                return None
-        if "destination" in self._health.problems and not self._intake.is_stuck:
-            self.sink_unavailable(None)
-
-        def has_partial(upload_id: UploadId) -> bool:
-            return str(upload_id) in present
-
-        start = plan_start(
-            committed,
-            metadata,
-            log_range.start,
-            log_range.end,
-            is_delivered=lambda upload_id: delivered_log.find(upload_id) is not None,
-            has_partial=has_partial,
-        )
-        partition = Partition.begin(number, tenure, start, self._intake.judge, time.monotonic())
-        self._partitions[number] = partition
-        log.info(
-            "partition %d: from offset %d",
-            number,
-            start.offset,
-            extra=fields(resumed=len(start.resumed), replayed=len(start.replayed)),
-        )
-        if start.remark:
-            log.warning("partition %d: %s", number, start.remark)
-        if start.lost is not None:
-            self._answers.range_lost(partition, *start.lost)
-        return start
 
     def _on_revoke(self, _consumer: Consumer, revoked: list[TopicPartition]) -> None:
         self._heard()
@@ -514,40 +450,25 @@ class _Running:
 
     def _on_lost(self, _consumer: Consumer, lost: list[TopicPartition]) -> None:
         numbers = [partition.partition for partition in lost]
-        if any(number in self._partitions for number in numbers):
+        if any(self._holdings.get(number) for number in numbers):
             log.warning("partitions %s were taken from us", ", ".join(map(str, sorted(numbers))))
         self._abandon(numbers)
         self._heard()
 
     def _hand_over(self, numbers: list[int], deadline: Deadline) -> None:
-        """Finish what is under way in these partitions, make it durable, commit, and let go of them."""
-        ours = [self._partitions[number] for number in numbers if number in self._partitions]
-        if not ours:
-            return
         self._drop_from_inbox(numbers)
-        while not settled(ours) and not deadline.passed and self._delivery.failure is None:
-            self._take_outcomes()
-            self._receipts.poll(deadline.bound(0.01))
-            if not settled(ours):
-                self._wake.wait(deadline.bound(0.01))
-                self._wake.clear()
-        self._commits.flush(self._consumer, [one for one in ours if not one.restarting], deadline)
-        self._abandon(numbers)
+        self._holdings.hand_over(self._consumer, numbers, deadline)
+        self._forget_lag(numbers)
 
     def _abandon(self, numbers: list[int]) -> None:
-        """Let go of partitions at once. Nothing more is delivered or committed for them."""
         self._drop_from_inbox(numbers)
-        for number in numbers:
-            partition = self._partitions.pop(number, None)
-            if partition is None:
-                continue
-            partition.tenure.is_over = True
-            for upload in partition.assembly:
-                self._partials.close(upload.upload_id)
-            if number in self._lagging:
-                self._lagging.discard(number)
-                metrics.LAG.remove(str(number))
-        metrics.PARTITIONS.set(len(self._partitions))
+        self._holdings.abandon(numbers)
+        self._forget_lag(numbers)
+
+    def _forget_lag(self, numbers: list[int]) -> None:
+        for number in self._lagging.intersection(numbers):
+            self._lagging.discard(number)
+            metrics.LAG.remove(str(number))
 
     def _drop_from_inbox(self, numbers: list[int]) -> None:
         dropped = set(numbers)
@@ -555,16 +476,12 @@ class _Running:
 
     def _restart(self, partition: Partition) -> None:
         """Read a partition again from its checkpoint: bytes that were on disk are lost, or may be."""
-        partition.tenure.is_over = True
-        if partition.pending:
-            return  # until the delivery thread has let go of them
         log.warning(
             "partition %d is read again from its checkpoint: %s", partition.number, partition.restarting
         )
         metrics.RESTARTS.inc()
         self._abandon([partition.number])
-        here = [TopicPartition(self._topic, partition.number)]
-        self._consumer.incremental_unassign(here)
+        self._consumer.incremental_unassign([TopicPartition(self._topic, partition.number)])
         self._assign(self._open([partition.number]))
 
     # Now and then
@@ -577,10 +494,10 @@ class _Running:
         else:
             self._health.problem("kafka", problem)
         metrics.HELD_BYTES.set(self._intake.held_bytes)
-        metrics.DELIVERIES_IN_FLIGHT.set(sum(len(one.pending) for one in self._partitions.values()))
-        metrics.UPLOADS_IN_FLIGHT.set(sum(len(one.assembly) for one in self._partitions.values()))
+        metrics.DELIVERIES_IN_FLIGHT.set(sum(len(one.pending) for one in self._holdings))
+        metrics.UPLOADS_IN_FLIGHT.set(sum(len(one.assembly) for one in self._holdings))
         expired_before = now - self._settings.incomplete_after_seconds
-        for partition in self._partitions.values():
+        for partition in self._holdings:
             _low, high = self._consumer.get_watermark_offsets(
                 TopicPartition(self._topic, partition.number), cached=True
             )
@@ -594,7 +511,7 @@ class _Running:
             self._check_topic(now)
         if now >= self._next_orphans:
             self._next_orphans = now + _ORPHANS_SECONDS
-            known = {str(upload.upload_id) for one in self._partitions.values() for upload in one.assembly}
+            known = {str(upload.upload_id) for one in self._holdings for upload in one.assembly}
             self._background.submit(
                 remove_orphans, self._destination.partials, known, self._settings.incomplete_after_seconds
             )
@@ -614,9 +531,9 @@ class _Running:
             self._health.problem("topic", str(error))
             return
         self._health.ok("topic")
-        if info.topic_id != self._topic_id:
+        if info.topic_id != self._answers.topic_id:
             log.warning("topic %s was deleted and made again: reading it from its start", self._topic)
-            numbers = list(self._partitions)
+            numbers = self._holdings.numbers
             self._abandon(numbers)
             self._consumer.incremental_unassign([TopicPartition(self._topic, number) for number in numbers])
             starts = self._open(
@@ -651,7 +568,7 @@ class _Running:
                 status={
                     "topic": self._topic,
                     "destination": self._destination.id,
-                    "partitions": sorted(self._partitions),
+                    "partitions": self._holdings.numbers,
                     "problems": self._health.problems,
                 },
             )
@@ -660,7 +577,7 @@ class _Running:
     def _on_error(self, message: Message, error: KafkaError) -> None:
         code = error.code()
         if code == KafkaError._PARTITION_EOF:  # noqa: SLF001 - a public constant
-            partition = self._partitions.get(message.partition() or 0)
+            partition = self._holdings.get(message.partition() or 0)
             end = message.offset() or 0
             if partition is None or partition.restarting or end < partition.position:
                 return
@@ -700,8 +617,8 @@ class _Running:
             or bool(self._inbox)
             or self._intake.is_stuck
             or len(self._receipts) > 0
-            or not settled(self._partitions.values())
-            or not all(partition.at_end for partition in self._partitions.values())
+            or not self._holdings.are_settled
+            or not all(partition.at_end for partition in self._holdings)
         )
         if busy:
             self._idle_since = now
@@ -712,11 +629,11 @@ class _Running:
     def _drain(self) -> None:
         """Finish what is under way, and commit."""
         log.info("finishing what is under way")
-        self._hand_over(list(self._partitions), Deadline(self._settings.drain_timeout_seconds))
+        self._hand_over(self._holdings.numbers, Deadline(self._settings.drain_timeout_seconds))
 
     def close(self) -> None:
         """Let go of everything."""
-        self._abandon(list(self._partitions))
+        self._abandon(self._holdings.numbers)
         self._delivery.close(5.0)
         self._commits.close()
         self._background.shutdown(wait=False, cancel_futures=True)

@@ -39,8 +39,8 @@ class DownloaderSettings(ServiceSettings):
     on_conflict: OnConflict = Field(
         "replace",
         description=(
-            "When a file stands at the path already: replace it (by a newer version only), keep both (the new "
-            "one as 'name (2)'), or skip the new one."
+            "When a file stands at the path already: replace it (by a newer version only), keep both (the "
+            "new one as 'name (2)'), or skip the new one."
         ),
     )
     source_conflict: SourceConflict = Field(
