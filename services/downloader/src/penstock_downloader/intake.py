@@ -149,6 +149,7 @@ class Intake:
             self._stuck = (partition, offset, step, value)
             raise
         except PartialLost as lost:
+            self._partials.discard(upload.upload_id)
             partition.restarting = str(lost)
             return
         self.unsynced_bytes += len(value)
