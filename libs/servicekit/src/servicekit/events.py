@@ -389,6 +389,7 @@ class Telemetry:
             enable_gapless_guarantee=False,
             acks="1",
             message_timeout_ms=30_000,  # older than this, telemetry is history
+            topic_metadata_propagation_max_ms=5_000,  # so long a missing topic may still come
             queue_buffering_max_kbytes=4096,
             queue_buffering_max_messages=10_000,
             linger_ms=200,
@@ -435,6 +436,8 @@ class Telemetry:
 
     def _failed(self, kind: str, error: KafkaError) -> None:
         self._drop(kind)
+        if error.code() in (KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT):  # noqa: SLF001
+            return  # we are closing, and nobody knew what to do with it
         explained: PenstockError = explain_kafka(error, topic=self._topic)
         if self._limiter.first(type(explained)):
             log.info("no telemetry: %s", explained)

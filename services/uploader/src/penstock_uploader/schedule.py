@@ -149,11 +149,11 @@ class Schedule:
 
 
 class RateLimit:
-    """A token bucket: at most `bytes_per_second` in the long run, and one second's worth, or one chunk, at once."""
+    """A token bucket: at most `bytes_per_second` in the long run, a quarter of a second's worth (or `burst`) at once."""
 
     def __init__(self, bytes_per_second: int | None, burst: int, now: float) -> None:
         self._rate = bytes_per_second
-        self._capacity = max(burst, bytes_per_second or 0)
+        self._capacity = max(burst, (bytes_per_second or 0) // 4)
         self._tokens = float(self._capacity)
         self._at = now
 

@@ -115,6 +115,12 @@ class Sending:
         self._producer.poll(timeout)
         self._check()
 
+    def flush(self, timeout: float) -> bool:
+        """Wait until nothing is unacknowledged, at most `timeout` seconds; whether so. Raises ProducerLost."""
+        left = self._producer.flush(timeout)
+        self._check()
+        return left == 0
+
     def knows_partitions(self, count: int, timeout: float = 5.0) -> bool:
         """Whether this producer can already send to the first `count` partitions of the topic."""
         try:

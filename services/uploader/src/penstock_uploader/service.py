@@ -452,17 +452,13 @@ class Uploader:
         deadline = Deadline(self._settings.drain_seconds)
         transfers = self._transfers
         try:
-            while (
-                transfers.sending.in_flight > 0 and not deadline.passed and self._replace_producer_at is None
-            ):
-                transfers.poll(deadline.bound(0.1))
-                transfers.flush()
-            transfers.flush(all_of_it=True)
-            while (
-                transfers.sending.in_flight > 0 and not deadline.passed and self._replace_producer_at is None
-            ):
-                transfers.poll(deadline.bound(0.1))
-                transfers.flush()
+            settled = self._replace_producer_at is None
+            # Twice: what is acknowledged first may allow the ends of files to be sent.
+            for _ in range(2):
+                settled = settled and transfers.settle(deadline.remaining)
+                transfers.flush(all_of_it=True)
+            if not settled:
+                log.warning("not all was acknowledged in time; it is sent again at the next start")
         except ProducerLost as lost:
             log.warning("not all could be acknowledged: %s", lost.cause)
         left = sum(1 for transfer in transfers.active.values() if not transfer.checking)

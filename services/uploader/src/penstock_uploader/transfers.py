@@ -307,10 +307,12 @@ class Transfers:
                     self._listener.unchanged(path)
                     return None
                 transfer.expected = known.digest
+                transfer.produce_from = transfer.plan.count
                 return transfer
         if not stands and (recalled := self._ledger.recalled(wire)) is not None:
             transfer.recalled = recalled
             transfer.expected = recalled.digest
+            transfer.produce_from = transfer.plan.count
             transfer.description = self._describe(transfer, mode, ())
             return transfer
         transfer.upload_id = self._next_id()
@@ -611,10 +613,24 @@ class Transfers:
             if transfer.acked == transfer.plan.count and transfer.digest is not None:
                 self._ending.append(transfer)
 
-    @property
-    def wants_flush(self) -> bool:
-        """Whether something that others wait for is to be written to the ledger."""
-        return bool(self._acknowledged or self._ending or self._dropped)
+    def settle(self, timeout: float) -> bool:
+        """Wait until all that was produced is acknowledged, with or without a report; False if not in time.
+
+        Raises ProducerLost.
+        """
+        if not self.sending.flush(timeout):
+            self.poll(0.0)
+            return False
+        self.poll(0.0)
+        for transfer in self.active.values():
+            if not (transfer.aborting or transfer.checking or transfer.plan.is_single):
+                # Without a gap: what was produced after the last report is there as well.
+                sent = max(transfer.acked, transfer.next_index)
+                if transfer.first_pass is None and sent > transfer.acked:
+                    transfer.acked = sent
+                    self._progressed[transfer] = None
+            transfer.unreported = 0
+        return True
 
     def flush(self, *, all_of_it: bool = False) -> None:
         """Write to the ledger what was acknowledged; produce the ends that this allows. Raises ProducerLost."""

@@ -1,0 +1,184 @@
+"""The topic can change, go away, or be of no use: files go on, or it is said why not."""
+
+import os
+
+from tests.integration.uploader.looking import await_on_topic, drained, saying, watching
+from tests.integration.uploader.test_answers import give_receipts
+from tests.integration.uploader.wire import uploads, versions
+from tests.kafka import Kafka, unique
+from tests.stream import Stream
+from tests.waiting import eventually
+
+CHUNK = 4096
+QUICK = {
+    "settle_seconds": 0.1,
+    "scan_interval_seconds": 0.5,
+    "chunk_size": CHUNK,
+    "topic_check_seconds": 0.3,
+}
+
+
+def refused(stream: Stream, exit_code: int, *words: str, **settings: object) -> None:
+    service = stream.uploader(**QUICK | settings)
+    assert service.wait() == exit_code, service.said
+    for word in words:
+        assert word in service.said
+    assert "Traceback" not in service.said
+    assert "bug" not in service.said
+
+
+def test_partitions_are_raised_while_files_and_versions_flow(make_stream):
+    stream = make_stream(partitions=2)
+    large = os.urandom(1500 * CHUNK)
+    (stream.source / "large").write_bytes(large)
+    service = watching(stream.uploader(**QUICK, rate_limit=2 * 1024 * 1024))
+    expected = {"large": large}
+    for number in range(20):
+        expected[f"old{number}"] = b"1"
+        (stream.source / f"old{number}").write_bytes(b"1")
+    eventually(lambda: len(uploads(stream.kafka, stream.topic)) > 10)
+    stream.kafka.create_partitions(stream.topic, 8)
+    for number in range(20):
+        expected[f"old{number}"] = b"2"
+        (stream.source / f"old{number}").write_bytes(b"2")
+    new = 0
+    while max((sent.partition for sent in uploads(stream.kafka, stream.topic)), default=0) < 2:
+        expected[f"new{new}"] = b"n"
+        (stream.source / f"new{new}").write_bytes(b"n")
+        new += 1
+        assert drained_or_not(stream)
+    await_on_topic(stream, expected)
+    by_path: dict[str, set[int]] = {}
+    for sent in uploads(stream.kafka, stream.topic):
+        by_path.setdefault(sent.path, set()).add(sent.partition)
+    assert all(len(partitions) == 1 for partitions in by_path.values())
+    assert service.running
+
+
+def drained_or_not(stream: Stream) -> bool:
+    drained(stream, 0.2)
+    return True
+
+
+def test_a_topic_made_again_gets_all_that_has_no_receipt(stream: Stream):
+    for name in ("received", "not"):
+        (stream.source / name).write_bytes(name.encode())
+    service = watching(stream.uploader(**QUICK))
+    await_on_topic(stream, {"received": b"received", "not": b"not"})
+    [lucky] = [sent for sent in uploads(stream.kafka, stream.topic) if sent.path == "received"]
+    from tests.integration.uploader.test_answers import receipt, tell
+
+    tell(stream, receipt(stream, lucky, "there"))
+    saying_delivered(stream)
+    large = os.urandom(400 * CHUNK)
+    (stream.source / "large").write_bytes(large)
+    stream.kafka.delete_topic(stream.topic)
+    stream.kafka.create_topic(stream.topic)
+    await_on_topic(stream, {"not": b"not", "large": large}, 60)
+    assert service.running
+
+
+def saying_delivered(stream: Stream) -> None:
+    from tests.integration.uploader.looking import control
+
+    eventually(
+        lambda: {file["path"]: file["state"] for file in control(stream).files()}.get("received") == "delivered"
+    )
+
+
+def test_a_topic_made_again_while_the_uploader_was_down_is_noticed(stream: Stream):
+    (stream.source / "a").write_bytes(b"a")
+    (stream.source / "large").write_bytes(b"l" * 300 * CHUNK)
+    service = watching(stream.uploader(**QUICK))
+    await_on_topic(stream, {"a": b"a", "large": b"l" * 300 * CHUNK})
+    assert service.stop() == 0
+    stream.kafka.delete_topic(stream.topic)
+    stream.kafka.create_topic(stream.topic)
+    stream.uploader(**QUICK)
+    await_on_topic(stream, {"a": b"a", "large": b"l" * 300 * CHUNK})
+
+
+def test_a_broker_that_stops_is_waited_for(own_broker, tmp_path):
+    broker = own_broker()
+    stream = Stream(Kafka(broker.client_config()), tmp_path)
+    try:
+        large = os.urandom(1000 * CHUNK)
+        (stream.source / "large").write_bytes(large)
+        service = watching(stream.uploader(rate_limit=300 * CHUNK, **QUICK))
+        eventually(lambda: uploads(stream.kafka, stream.topic))
+        broker.stop()
+        (stream.source / "small").write_bytes(b"small")
+        saying(service, "waiting for it", 60)
+        broker.start()
+        await_on_topic(stream, {"large": large, "small": b"small"}, 60)
+        assert len(uploads(stream.kafka, stream.topic)) == 2
+        assert service.stop() == 0
+        # And one that starts before its broker does.
+        broker.stop()
+        (stream.source / "later").write_bytes(b"later")
+        service = saying(stream.uploader(**QUICK), "waiting for one")
+        broker.start()
+        await_on_topic(stream, {"large": large, "small": b"small", "later": b"later"}, 60)
+    finally:
+        stream.close()
+
+
+def test_a_compacted_topic_is_refused(kafka: Kafka, make_stream):
+    topic = kafka.create_topic(config={"cleanup.policy": "compact"})
+    refused(make_stream(topic=topic), 1, "compact")
+
+
+def test_a_topic_with_too_small_records_is_refused(kafka: Kafka, make_stream):
+    topic = kafka.create_topic(config={"max.message.bytes": 20_000})
+    refused(make_stream(topic=topic), 1, "max.message.bytes")
+
+
+def test_a_topic_that_becomes_compacted_is_said_to_be_of_no_use(stream: Stream):
+    from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
+
+    service = watching(stream.uploader(**QUICK))
+    entry = ConfigEntry("cleanup.policy", "compact", incremental_operation=AlterConfigOpType.SET)
+    resource = ConfigResource(ResourceType.TOPIC, stream.topic, incremental_configs=[entry])
+    for done in stream.kafka.admin.incremental_alter_configs([resource]).values():
+        done.result(30)
+    saying(service, "is compacted")
+
+
+def test_a_file_that_retention_would_eat_before_it_is_whole_is_refused_and_visible(kafka: Kafka, make_stream):
+    stream = make_stream(topic=kafka.create_topic(config={"retention.bytes": 50 * CHUNK}))
+    (stream.source / "large").write_bytes(b"x" * 51 * CHUNK)
+    (stream.source / "small").write_bytes(b"s")
+    service = watching(stream.uploader(**QUICK))
+    await_on_topic(stream, {"small": b"s"})
+    saying(service, "retention.bytes")
+    answer = drained(stream, 60)
+    assert list(answer["failed"]) == ["large"]
+
+
+def test_an_unknown_topic_is_refused(make_stream):
+    refused(make_stream(topic=unique("nowhere")), 1, "does not exist")
+
+
+def test_a_directory_that_is_the_destination_of_the_topic_is_refused(stream: Stream):
+    from tests.integration.uploader.test_answers import topic_id
+
+    state = stream.source / ".penstock" / "downloader"
+    state.mkdir(parents=True)
+    (state / "topic").write_text(f'{{"topic": "x", "topic_id": "{topic_id(stream)}"}}')
+    refused(stream, 2, "destination of topic")
+
+
+def test_what_is_no_directory_is_refused(stream: Stream):
+    refused(stream, 2, "is not a directory", directory=stream.source / "nothing")
+
+
+def test_versions_of_a_path_stay_in_order_whatever_the_number_of_partitions(make_stream):
+    stream = make_stream(partitions=4)
+    watching(stream.uploader(**QUICK))
+    for number in range(5):
+        for name in ("a", "b", "c"):
+            (stream.source / name).write_bytes(b"%d" % number)
+        assert drained(stream) == {"drained": True}
+    for found in versions(stream.kafka, stream.topic).values():
+        assert found[-1] == b"4"
+    give_receipts(stream, "there")
