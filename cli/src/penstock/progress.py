@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING, TextIO
@@ -60,11 +61,11 @@ class Totals:
 class Board:
     """Files on their way, and what has become of the others."""
 
-    def __init__(self, verb: str, *, expected_files: int = 0, expected_bytes: int = 0) -> None:
-        """`verb` says what is done to files: "sent". Nothing expected: nobody knows how much will come."""
+    def __init__(self, verb: str) -> None:
+        """`verb` says what is done to files: "sent"."""
         self.verb = verb
         self.totals = Totals()
-        self._expected = (expected_files, expected_bytes)
+        self._expected = (0, 0)  # files and bytes; nothing: nobody knows how much will come
         self._lock = threading.Lock()
         self._active: dict[str, Transfer] = {}
         self._finished: deque[tuple[str, int, str]] = deque()
@@ -111,6 +112,12 @@ class Board:
             self._active.pop(name, None)
             self.totals.failed[name] = reason
         self._report_failure(name, reason)
+
+    def refused(self, name: str, reason: str) -> None:
+        """Say that a file will not arrive; its service's own log says why."""
+        with self._lock:
+            self._active.pop(name, None)
+            self.totals.failed[name] = reason
 
     def dropped(self, name: str) -> None:
         """Say that a file is no longer on its way: it has changed, or is gone."""
@@ -179,13 +186,16 @@ class Board:
 class Lines(Board):
     """A board for pipes and files."""
 
-    _stop: threading.Event
-    _thread: threading.Thread
+    def __init__(self, verb: str, *, say: Callable[[str], None] | None = None) -> None:
+        """`say` takes the lines, and is told which files are done: for a service, its log. None: stderr."""
+        super().__init__(verb)
+        self._say = say or _to_stderr
+        self._names_files = say is not None
+        self._last = ""
+        self._stop = threading.Event()
 
     @override
     def __enter__(self) -> Board:
-        self._last = ""
-        self._stop = threading.Event()
         self._thread = threading.Thread(target=self._work, name="progress", daemon=True)
         self._thread.start()
         return self
@@ -207,6 +217,10 @@ class Lines(Board):
             self._write()
 
     def _write(self) -> None:
+        if self._names_files:
+            for line in self._take_finished():
+                self._say(line)
+            return
         with self._lock:
             if not (self.totals.files or self._active or self._status):
                 return
@@ -215,20 +229,21 @@ class Lines(Board):
             self._last = line
             self._say(line)
 
-    @staticmethod
-    def _say(line: str) -> None:
-        sys.stderr.write(line + "\n")
-        sys.stderr.flush()
+
+def _to_stderr(line: str) -> None:
+    sys.stderr.write(line + "\n")
+    sys.stderr.flush()
 
 
 class Bars(Board):
     """A board for a terminal. While it is open, log records appear above the bars."""
 
-    def __init__(
-        self, verb: str, console: Console, *, scroll: bool, expected_files: int = 0, expected_bytes: int = 0
-    ) -> None:
-        """`scroll`: say of each file that is done; else only bars and counts are seen."""
-        super().__init__(verb, expected_files=expected_files, expected_bytes=expected_bytes)
+    def __init__(self, verb: str, console: Console, *, scroll: bool, hide_logs: Sequence[str] = ()) -> None:
+        """`scroll`: say of each file that is done; else only bars and counts are seen.
+
+        `hide_logs`: messages (before anything is filled in) that would say again what is seen here.
+        """
+        super().__init__(verb)
         from rich.live import Live
         from rich.spinner import Spinner
 
@@ -236,12 +251,14 @@ class Bars(Board):
         self._scroll = scroll
         self._spinner = Spinner("dots" if utf8(console) else "line", style="cyan")
         self._live = Live(get_renderable=self._render, console=console, refresh_per_second=8, transient=True)
-        self._logs = _AboveTheBars(console)
+        self._logs = _AboveTheBars(console, hide_logs)
 
     @override
     def __enter__(self) -> Board:
         self._logs.install()
         self._live.start()
+        # A second Ctrl-C ends a service at once, and nobody would give the cursor back.
+        self._console.show_cursor(True)
         return self
 
     @override
@@ -326,9 +343,10 @@ class Bars(Board):
 class _AboveTheBars(logging.Handler):
     """Takes the place of the service's own log handler while there are bars."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, hidden: Sequence[str]) -> None:
         super().__init__()
         self._console = console
+        self._hidden = frozenset(hidden)
         self._others: list[logging.Handler] = []
 
     def install(self) -> None:
@@ -354,13 +372,11 @@ class _AboveTheBars(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         from rich.text import Text
 
-        style = (
-            "red"
-            if record.levelno >= logging.ERROR
-            else "yellow"
-            if record.levelno >= logging.WARNING
-            else "dim"
-        )
+        if record.msg in self._hidden:
+            return
+        style = "dim"
+        if record.levelno >= logging.WARNING:
+            style = "red" if record.levelno >= logging.ERROR else "yellow"
         try:
             self._console.print(Text(self.format(record), style=style), soft_wrap=True)
         except Exception:  # noqa: BLE001 - a record that cannot be shown must not end the service
@@ -386,10 +402,15 @@ def utf8(console: Console) -> bool:
     return console.encoding.lower().startswith("utf")
 
 
-def board(verb: str, *, scroll: bool = False, quiet: bool = False) -> Board:
-    """Return bars at a terminal, lines elsewhere; `quiet`: neither (who reads it reads logs)."""
-    if quiet:
-        return Board(verb)
-    if is_terminal(sys.stderr):
-        return Bars(verb, error_console(), scroll=scroll)
-    return Lines(verb)
+def board(
+    verb: str,
+    *,
+    scroll: bool = False,
+    hide_logs: Sequence[str] = (),
+    say: Callable[[str], None] | None = None,
+    plain: bool = False,
+) -> Board:
+    """Return bars at a terminal, lines elsewhere or if `plain`. What the others are: see `Bars`, `Lines`."""
+    if is_terminal(sys.stderr) and not plain:
+        return Bars(verb, error_console(), scroll=scroll, hide_logs=hide_logs)
+    return Lines(verb, say=say)
