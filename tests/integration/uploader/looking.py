@@ -7,11 +7,13 @@ from tests.waiting import eventually
 from penstock_uploader.control_client import ControlClient, default_state_dir
 
 
-def await_on_topic(stream: Stream, expected: dict[str, bytes], timeout: float = 30) -> None:
+def await_on_topic(
+    stream: Stream, expected: dict[str, bytes], timeout: float = 30, *, gaps: bool = False
+) -> None:
     """Wait until the newest complete versions on the topic are exactly these."""
 
     def difference() -> dict[str, object]:
-        there = files(stream.kafka, stream.topic)
+        there = files(stream.kafka, stream.topic, gaps=gaps)
         return {
             path: f"expected {describe(expected.get(path))}, found {describe(there.get(path))}"
             for path in expected.keys() | there.keys()

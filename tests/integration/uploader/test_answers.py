@@ -50,7 +50,11 @@ def topic_id(stream: Stream) -> str:
     from servicekit.settings import ServiceSettings
     from servicekit.topics import Topics
 
-    return Topics(ServiceSettings(bootstrap_servers=stream.kafka.bootstrap_servers)).describe(stream.topic).topic_id
+    return (
+        Topics(ServiceSettings(bootstrap_servers=stream.kafka.bootstrap_servers))
+        .describe(stream.topic)
+        .topic_id
+    )
 
 
 def receipt(stream: Stream, sent: Sent, destination: str) -> FileDelivered:
@@ -63,7 +67,9 @@ def rejection(stream: Stream, sent: Sent, destination: str, reason: str) -> File
 
 def give_receipts(stream: Stream, destination: str) -> None:
     """Acknowledge, as a destination, everything that is complete on the topic."""
-    tell(stream, *(receipt(stream, s, destination) for s in uploads(stream.kafka, stream.topic) if s.complete))
+    tell(
+        stream, *(receipt(stream, s, destination) for s in uploads(stream.kafka, stream.topic) if s.complete)
+    )
 
 
 def complete(stream: Stream, path: str = "a") -> list[Sent]:

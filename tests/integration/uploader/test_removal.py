@@ -38,9 +38,7 @@ def test_files_are_moved_under_their_own_names(stream: Stream, tmp_path):
 def test_files_are_deleted_only_when_all_named_destinations_have_them(stream: Stream):
     (stream.source / "a").write_bytes(b"a" * 10_000)
     (stream.source / "b").write_bytes(b"b")
-    watching(
-        stream.uploader(after="delete", after_when="delivered", after_receipt_from="one,two", **QUICK)
-    )
+    watching(stream.uploader(after="delete", after_when="delivered", after_receipt_from="one,two", **QUICK))
     await_on_topic(stream, {"a": b"a" * 10_000, "b": b"b"})
     a, b = sorted(uploads(stream.kafka, stream.topic), key=lambda sent: sent.path)
     lie = receipt(stream, a, "two").model_copy(update={"digest": "11" * 32})
@@ -54,9 +52,7 @@ def test_files_are_deleted_only_when_all_named_destinations_have_them(stream: St
 def test_a_file_changed_after_it_was_sent_is_never_removed(stream: Stream):
     path = stream.source / "a"
     path.write_bytes(b"one")
-    watching(
-        stream.uploader(after="delete", after_when="delivered", after_receipt_from="there", **QUICK)
-    )
+    watching(stream.uploader(after="delete", after_when="delivered", after_receipt_from="there", **QUICK))
     await_on_topic(stream, {"a": b"one"})
     with path.open("ab") as writer:  # open, so that its new version is not sent yet
         writer.write(b" more")

@@ -48,6 +48,11 @@ class Sent:
         return [record.index for _, record, _ in self.records if isinstance(record, Chunk)]
 
     @property
+    def has_gaps(self) -> bool:
+        chunks = set(self.chunks)
+        return bool(chunks) and chunks != set(range(max(chunks) + 1))
+
+    @property
     def data(self) -> bytes:
         """The file, put together; asserts that digest, size and offsets are what the records say."""
         pieces: dict[int, bytes] = {}
@@ -78,13 +83,16 @@ def uploads(kafka: Kafka, topic: str) -> list[Sent]:
     return list(found.values())
 
 
-def files(kafka: Kafka, topic: str) -> dict[str, bytes]:
+def files(kafka: Kafka, topic: str, *, gaps: bool = False) -> dict[str, bytes]:
     """What a destination would hold after all of it: by path, the content of the newest complete upload.
 
-    Asserts that newer versions of a path never begin before the older one has ended.
+    Asserts that newer versions of a path never begin before the older one has ended. `gaps`: uploads may have
+    an end but not all chunks, as after a topic was made again; a destination rejects these.
     """
-    complete = [sent for sent in uploads(kafka, topic) if sent.complete]
-    for path, versions in itertools.groupby(sorted(complete, key=lambda s: (s.path, s.upload_id)), lambda s: s.path):
+    complete = [sent for sent in uploads(kafka, topic) if sent.complete and not (gaps and sent.has_gaps)]
+    for path, versions in itertools.groupby(
+        sorted(complete, key=lambda s: (s.path, s.upload_id)), lambda s: s.path
+    ):
         ordered = list(versions)
         for older, newer in itertools.pairwise(ordered):
             assert older.records[-1][0] < newer.records[0][0] or newer.partition != older.partition, path

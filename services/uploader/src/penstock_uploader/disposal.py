@@ -92,6 +92,7 @@ class Disposer:
         place = os.path.join(self._root, *disposal.path.split("/"))
         aside = os.path.join(self._aside, disposal.version.hex(), *disposal.path.split("/"))
         if not os.path.lexists(aside):
+            self._remove_empty(aside)
             if not self._looks_as_sent(place, disposal):
                 exists = os.path.lexists(place)
                 return Disposed(disposal, Fate.CHANGED if exists else Fate.GONE)

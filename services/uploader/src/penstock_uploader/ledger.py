@@ -775,10 +775,11 @@ class Ledger:
         self, required: Sequence[str], limit: int, after: bytes, version: bytes | None = None
     ) -> list[Disposal]:
         """Give standing versions, after a given one, to which all of `required` have given receipts."""
+        which = "f.version > ?" if version is None else "f.version = ?"
         marks = ", ".join("?" for _ in required)
         rows = self._all(
             "SELECT f.version, f.path, f.size, f.mtime_ns, f.ctime_ns, f.inode, f.digest FROM files f "  # noqa: S608
-            "JOIN uploads u ON u.id = f.version WHERE u.state = 'acknowledged' AND f.version > ? AND f.version = coalesce(?, f.version) AND "
+            f"JOIN uploads u ON u.id = f.version WHERE u.state = 'acknowledged' AND {which} AND "
             "(SELECT count(*) FROM answers a WHERE a.version = f.version AND a.outcome = 'delivered' "
             f"AND a.destination IN ({marks})) = ? ORDER BY f.version LIMIT ?",
             (after if version is None else version, *required, len(required), limit),
