@@ -13,7 +13,16 @@ from contextlib import ExitStack
 
 import pytest
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic, OffsetSpec
+from confluent_kafka.admin import (
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    NewPartitions,
+    NewTopic,
+    OffsetSpec,
+    ResourceType,
+)
 from tests.shared_broker import shared_broker
 from tests.waiting import eventually
 
@@ -70,6 +79,14 @@ class Kafka:
         eventually(
             lambda: topic not in self.admin.list_topics(timeout=10).topics, describe=f"{topic} is gone"
         )
+
+    def shorten_session(self, group: str, milliseconds: int = 2000) -> None:
+        """Let members of this KIP-848 group be declared dead soon (classic ones say so for themselves)."""
+        change = ConfigEntry(
+            "consumer.session.timeout.ms", str(milliseconds), incremental_operation=AlterConfigOpType.SET
+        )
+        resource = ConfigResource(ResourceType.GROUP, group, incremental_configs=[change])
+        self.admin.incremental_alter_configs([resource])[resource].result(30)
 
     def delete_records(self, topic: str, before: Mapping[int, int]) -> None:
         """Delete what lies before an offset, as retention would: offsets by partition, -1 for all."""

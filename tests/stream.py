@@ -82,6 +82,9 @@ class Stream:
     def downloader(self, directory: Path | None = None, **settings: object) -> Service:
         """Start a downloader; settings by their names."""
         directory = directory or self.destination
+        if settings.get("group_protocol", "classic") == "classic":
+            # So that the partitions of one that was killed are given to another soon.
+            settings.setdefault("kafka", "session.timeout.ms=2000\nheartbeat.interval.ms=300")
         return self._start(
             "penstock-downloader", {"directory": directory, "group": f"{self.topic}-group"} | settings
         )
@@ -90,10 +93,12 @@ class Stream:
         known = {"bootstrap_servers": self.kafka.bootstrap_servers, "topic": self.topic}
         extra = settings.pop("environment", {})
         assert isinstance(extra, dict)
-        kafka = self.kafka.client_config()
-        kafka.pop("bootstrap.servers")
-        if kafka:
-            known["kafka"] = "\n".join(f"{name}={value}" for name, value in kafka.items())
+        kafka = [
+            f"{name}={value}"
+            for name, value in self.kafka.client_config().items()
+            if name != "bootstrap.servers"
+        ]
+        settings["kafka"] = "\n".join([*kafka, str(settings.get("kafka", ""))])
         environment = {f"PENSTOCK_{name.upper()}": str(value) for name, value in (known | settings).items()}
         log = self.directory / f"{script}-{len(self.services)}.log"
         service = Service(script, environment | extra, log)

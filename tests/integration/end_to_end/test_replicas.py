@@ -12,6 +12,8 @@ from servicekit import events
 @pytest.mark.parametrize("most", [2, 3, 5])
 def test_downloaders_join_and_leave_while_files_flow(make_stream, most, protocol):
     stream = make_stream(partitions=6)
+    if protocol == "consumer":
+        stream.kafka.shorten_session(f"{stream.topic}-group")
     files = {
         f"{number}": blake3(b"%d" % number).digest(length=[100, 90_000][number % 2]) for number in range(120)
     }
