@@ -166,9 +166,7 @@ def test_a_file_that_cannot_be_read_is_visible_and_holds_up_no_other(stream: Str
     (stream.source / "fine").write_bytes(b"fine")
     (stream.source / ("x" * 255)).mkdir()
     deep = stream.source
-    names = []
-    for _ in range(20):
-        names.append("y" * 250)
+    names = ["y" * 250] * 20
     path = "/".join(names)
     # A path longer than what may travel: made piece by piece, as no call takes it whole.
     here = os.getcwd()

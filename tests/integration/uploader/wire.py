@@ -1,4 +1,5 @@
-"""Reading a topic back, as any client of docs/wire.md would: strictly, so that nothing odd passes unnoticed."""
+"""Reading a topic back, as any client of docs/wire.md would: strictly, so that nothing odd passes
+unnoticed."""
 
 import itertools
 from dataclasses import dataclass, field

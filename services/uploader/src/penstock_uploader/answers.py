@@ -1,7 +1,8 @@
 """What destinations answer: reading it, and deciding what follows from it.
 
-The decisions are functions of values; the ledger applies them, and the position up to which answers were read, in
-one transaction. Only answers to uploads of ours count, and a lost range of the topic that ours went to.
+The decisions are functions of values; the ledger applies them, and the position up to which answers were
+read, in one transaction. Only answers to uploads of ours count, and a lost range of the topic that ours
+went to.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ _BATCH: Final = 512
 
 
 def after_delivery(event: FileDelivered, digest: bytes | None, known: Answer | None) -> Answer | None:
-    """What a receipt changes: the new state of that destination, or None.
+    """Say what a receipt changes: the new state of that destination, or None.
 
     `digest` is of the upload that the receipt names; `known` what that destination said before.
     """
@@ -45,7 +46,7 @@ def after_delivery(event: FileDelivered, digest: bytes | None, known: Answer | N
 
 
 def after_skip(event: FileSkipped, known: Answer | None) -> Answer | None:
-    """What it changes that a destination does not want the file."""
+    """Say what it changes that a destination does not want the file."""
     if known is not None and known.outcome in FINAL:
         return None
     resends = known.resends if known else 0
@@ -53,7 +54,7 @@ def after_skip(event: FileSkipped, known: Answer | None) -> Answer | None:
 
 
 def after_rejection(event: FileRejected, known: Answer | None, max_resends: int) -> Answer | None:
-    """What a rejection changes: the file goes again to that destination, or failed there; None: nothing new.
+    """Say what a rejection changes: the file goes there again, or failed there; None: nothing new.
 
     Each upload counts once: a rejection of the same one again, or of an older one, is an echo.
     """
@@ -67,7 +68,7 @@ def after_rejection(event: FileRejected, known: Answer | None, max_resends: int)
 
 
 def after_loss(destination: str, upload: UploadId, known: Answer | None, max_resends: int) -> Answer | None:
-    """What it changes that records of an upload were gone before a destination had read them."""
+    """Say what it changes that records of an upload were gone before a destination had read them."""
     if known is not None and (
         known.outcome in FINAL
         or known.outcome is Outcome.AGAIN

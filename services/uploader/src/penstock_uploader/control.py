@@ -1,4 +1,4 @@
-"""What can be asked of a running uploader, on the loopback interface: GET /ledger, GET /drained, POST /resend.
+"""What can be asked of a running uploader, on loopback: GET /ledger, GET /drained, POST /resend.
 
 Parameters are in the query, so that `curl` and `wget` need nothing else::
 
@@ -10,6 +10,7 @@ Parameters are in the query, so that `curl` and `wget` need nothing else::
 from __future__ import annotations
 
 import base64
+import contextlib
 import os
 import time
 from collections.abc import Callable
@@ -45,10 +46,10 @@ class Controlled(Protocol):
         """Have everything looked at once more; gives the ticket of that look."""
 
     def not_drained(self, ticket: int, receipts_from: list[str]) -> dict[str, Any]:
-        """What is missing; empty once all is acknowledged, and receipted by those named."""
+        """Give what is missing; empty once all is acknowledged, and receipted by those named."""
 
     def drain_receipts_from(self) -> list[str]:
-        """The destinations that the settings name."""
+        """Give the destinations that the settings name."""
 
 
 class Control:
@@ -70,10 +71,8 @@ class Control:
 
     def close(self) -> None:
         """Stop listening."""
-        try:
+        with contextlib.suppress(OSError):
             os.unlink(self._file)
-        except OSError:
-            pass
         self._server.close()
 
     def _ledger(self, query: Query) -> Response:
@@ -152,8 +151,8 @@ def describe_file(file: KnownFile, upload: Upload | None, answers: dict[str, Ans
 def state_of(file: KnownFile, upload: Upload | None, answers: dict[str, Answer]) -> str:
     """Sum up a file in a word.
 
-    `existing` (it was there before us), `sending`, `acknowledged`, `resending`, `failed`, `delivered` (somewhere,
-    and nowhere anything else).
+    `existing` (it was there before us), `sending`, `acknowledged`, `resending`, `failed`, `delivered`
+    (somewhere, and nowhere anything else).
     """
     if upload is None:
         return "existing" if file.version is None and file.fingerprint is not None else "new"

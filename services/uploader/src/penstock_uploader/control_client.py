@@ -44,7 +44,7 @@ class ControlClient:
         return self._request("GET", f"/drained?{urlencode(query)}", timeout + 30)
 
     def resend(self, path: str) -> dict[str, Any]:
-        """Have a file, relative to the directory, sent again; raises NotRunning, StateError if it never was."""
+        """Have a file, by relative path, sent again; raises NotRunning, StateError if it never was."""
         return self._request(
             "POST", f"/resend?path={quote_from_bytes(path.encode('utf-8', 'surrogateescape'))}"
         )

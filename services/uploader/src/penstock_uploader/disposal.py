@@ -3,9 +3,9 @@
 The steps, each of which can be the last one before a crash::
 
     1  the ledger notes the intent
-    2  the file is renamed aside, below .penstock on the same file system: who opens the path now gets another file
-    3  what lies aside is compared with what was sent: size, mtime, inode, digest (not ctime: renaming changes it),
-       and nobody may have it open for writing, where that can be known
+    2  the file is renamed aside, below .penstock on the same file system: nobody opens it by its path now
+    3  what lies aside is compared with what was sent: size, mtime, inode, digest (not ctime: renaming changes
+       it), and nobody may have it open for writing, where that can be known
     4  it is unlinked, or renamed to where it shall go; if anything differs, it is put back, replacing nothing
     5  the ledger forgets the intent
 

@@ -1,15 +1,15 @@
 """What was sent, and what became of it: SQLite, opened by the running uploader alone.
 
-Four things are remembered: files (by path, for ever: their partition is pinned), the uploads of the version of
-each that stands, what destinations answered to that version, and how far the answers were read.
+Four things are remembered: files (by path, for ever: their partition is pinned), the uploads of the version
+of each that stands, what destinations answered to that version, and how far the answers were read.
 
-A *version* is what a file held at one time. It is named by the id of its first upload; later uploads of it are
-those that destinations asked for. Once a newer version is acknowledged, the older one is forgotten.
+A *version* is what a file held at one time. It is named by the id of its first upload; later uploads of it
+are those that destinations asked for. Once a newer version is acknowledged, the older one is forgotten.
 
 The journal is a write-ahead log. `synchronous=NORMAL` means that a power cut may take back the last few
-transactions, never tear one (SQLite, "PRAGMA synchronous"): then files are sent again, or answers read again, and
-both are harmless. A crash of the process alone takes nothing back. Where source files are removed, it is FULL:
-what is removed must be remembered.
+transactions, never tear one (SQLite, "PRAGMA synchronous"): then files are sent again, or answers read
+again, and both are harmless. A crash of the process alone takes nothing back. Where source files are
+removed, it is FULL: what is removed must be remembered.
 
 `locking_mode=EXCLUSIVE` keeps others out, and needs no shared memory: it works on network mounts.
 """
@@ -108,7 +108,8 @@ CREATE TABLE disposals (version BLOB PRIMARY KEY, path BLOB NOT NULL, action TEX
 """
 
 _MIGRATIONS: Final[dict[int, str]] = {}
-"""Schema version -> SQL that leads from it to the next one. Only forward: an older build refuses a newer ledger."""
+"""Schema version -> SQL that leads from it to the next one. Only forward: an older build refuses a newer
+ledger."""
 
 
 class State(StrEnum):
@@ -256,8 +257,10 @@ _FILE_COLUMNS: Final = (
     "id, path, partition, version, size, mtime_ns, ctime_ns, inode, digest, recent, last_ms"
 )
 _UPLOAD_COLUMNS: Final = (
-    "u.id, u.file, f.path, u.version, u.state, u.size, u.mtime_ns, u.ctime_ns, u.inode, u.mode, u.chunk_size, "
-    "u.chunks, u.digest, u.destinations, u.topic_id, u.partition, u.first_offset, u.last_offset, u.closed_ns, "
+    "u.id, u.file, f.path, u.version, u.state, u.size, u.mtime_ns, u.ctime_ns, u.inode, u.mode, "
+    "u.chunk_size, "
+    "u.chunks, u.digest, u.destinations, u.topic_id, u.partition, u.first_offset, u.last_offset, "
+    "u.closed_ns, "
     "u.began_ms"
 )
 
@@ -335,7 +338,7 @@ class Ledger:
         except sqlite3.Error as error:
             raise StateError(_explain(error, self.path)) from None
 
-    def _meta(self, key: str, default: Any) -> Any:
+    def _meta(self, key: str, default: Any) -> Any:  # noqa: ANN401 - SQLite's values have no one type
         rows = self._all("SELECT value FROM meta WHERE key = ?", (key,))
         return rows[0][0] if rows else default
 
@@ -402,7 +405,8 @@ class Ledger:
                 db.execute(
                     "INSERT INTO uploads (id, file, version, state, size, mtime_ns, ctime_ns, inode, mode, "
                     "chunk_size, digest, destinations, topic_id, partition, closed_ns, began_ms) "
-                    "SELECT ?, id, ?, 'sending', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ? FROM files WHERE path = ?",
+                    "SELECT ?, id, ?, 'sending', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ? FROM files WHERE "
+                    "path = ?",
                     (
                         bytes(upload.id),
                         bytes(upload.version),
@@ -438,10 +442,11 @@ class Ledger:
             )
 
     def ending(self, uploads: Iterable[tuple[UploadId, int, bytes, int, int]]) -> None:
-        """Note, before its end is produced, that all chunks are acknowledged: (upload, chunks, digest, offsets)."""
+        """Note, before ends are produced, that all chunks are there: (upload, chunks, digest, offsets)."""
         with self._write("ending") as db:
             db.executemany(
-                "UPDATE uploads SET state = 'ending', chunks = ?, digest = ?, first_offset = ?, last_offset = ? "
+                "UPDATE uploads SET state = 'ending', chunks = ?, digest = ?, first_offset = ?, "
+                "last_offset = ? "
                 "WHERE id = ?",
                 [
                     (chunks, digest, first, last, bytes(upload))
@@ -511,7 +516,8 @@ class Ledger:
         """Give the acknowledged uploads with a record at an offset of [start, end), or that may have one."""
         rows = self._all(
             f"SELECT {_UPLOAD_COLUMNS} FROM uploads u JOIN files f ON f.id = u.file "  # noqa: S608
-            "WHERE u.state = 'acknowledged' AND f.version = u.version AND (u.topic_id = ? AND u.partition = ? "
+            "WHERE u.state = 'acknowledged' AND f.version = u.version AND (u.topic_id = ? AND "
+            "u.partition = ? "
             "AND u.last_offset >= ? AND u.first_offset < ? "
             "OR u.topic_id = ? AND u.partition = ? AND u.last_offset IS NULL)",
             (topic_id, partition, start, end, topic_id, partition),
@@ -555,7 +561,7 @@ class Ledger:
             self._db.execute("INSERT OR IGNORE INTO destinations VALUES (?)", (answer.destination,))
 
     def drop_answer(self, version: UploadId, destination: str) -> None:
-        """Forget what a destination asked for, because something newer goes to it; within `applying_answers`."""
+        """Forget what a destination asked for: something newer goes to it. Within `applying_answers`."""
         self._db.execute(
             "DELETE FROM answers WHERE version = ? AND destination = ?", (bytes(version), destination)
         )
@@ -598,7 +604,8 @@ class Ledger:
             return (
                 db.execute(
                     "INSERT OR REPLACE INTO answers (version, destination, outcome, reason, at_ms) "
-                    "SELECT version, '', 'again', 'asked', ? FROM files WHERE path = ? AND version IS NOT NULL",
+                    "SELECT version, '', 'again', 'asked', ? FROM files WHERE path = ? AND version "
+                    "IS NOT NULL",
                     (at_ms, encode_path(path)),
                 ).rowcount
                 > 0
@@ -637,7 +644,8 @@ class Ledger:
             rows = db.execute(
                 "INSERT INTO answers (version, destination, outcome, reason, upload, resends, at_ms) "
                 "SELECT version, ?, 'again', ?, NULL, 0, ? FROM files WHERE version IS NOT NULL "
-                "ON CONFLICT (version, destination) DO UPDATE SET outcome = 'again', reason = excluded.reason "
+                "ON CONFLICT (version, destination) DO UPDATE SET outcome = 'again', reason = "
+                "excluded.reason "
                 "WHERE outcome NOT IN ('delivered', 'skipped') RETURNING version",
                 (name, reason, at_ms),
             )
@@ -701,14 +709,18 @@ class Ledger:
             encoded = encode_path(path)
             fingerprint = _numbers(beginning.fingerprint)
             db.execute(
-                "INSERT OR REPLACE INTO files (path, partition, version, size, mtime_ns, ctime_ns, inode, digest) "
+                "INSERT OR REPLACE INTO files (path, partition, version, size, mtime_ns, ctime_ns, "
+                "inode, digest) "
                 "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                 (encoded, beginning.partition, bytes(beginning.version), *fingerprint, recalled.digest),
             )
             db.execute(
-                "INSERT OR REPLACE INTO uploads (id, file, version, state, size, mtime_ns, ctime_ns, inode, mode, "
-                "chunk_size, digest, destinations, topic_id, partition, closed_ns, began_ms, acknowledged_ms) "
-                "SELECT ?, id, ?, 'acknowledged', ?, ?, ?, ?, ?, ?, ?, '', ?, ?, ?, ?, ? FROM files WHERE path = ?",
+                "INSERT OR REPLACE INTO uploads (id, file, version, state, size, mtime_ns, ctime_ns, "
+                "inode, mode, "
+                "chunk_size, digest, destinations, topic_id, partition, closed_ns, began_ms, "
+                "acknowledged_ms) "
+                "SELECT ?, id, ?, 'acknowledged', ?, ?, ?, ?, ?, ?, ?, '', ?, ?, ?, ?, ? FROM files "
+                "WHERE path = ?",
                 (
                     bytes(beginning.id),
                     bytes(beginning.version),
@@ -814,7 +826,7 @@ class Ledger:
         return _upload(rows[0]) if rows else None
 
     def undelivered(self, required: Sequence[str], limit: int) -> list[tuple[str, str, bool]]:
-        """Give standing versions that lack a receipt of `required`: path, what stands instead, whether for good."""
+        """Give standing versions without a receipt of `required`: path, what stands instead, if for good."""
         found: list[tuple[str, str, bool]] = []
         for name in required:
             rows = self._all(
@@ -883,11 +895,18 @@ def _explain(error: sqlite3.Error, path: str) -> str:
         return f"ledger {path!r} is in use by another uploader: only one may watch a directory"
     if "not a database" in text or "malformed" in text:
         return (
-            f"ledger {path!r} is damaged ({text}): move it away; what receipts prove to be delivered will not be "
+            f"ledger {path!r} is damaged ({text}): move it away; what receipts prove to be delivered "
+            f"will not be "
             "sent again"
         )
     if "readonly" in text or "unable to open" in text or "read-only" in text:
-        return f"ledger {path!r} cannot be written ({text}): make {os.path.dirname(path)!r} writable, or name another --state-dir"
+        return (
+            f"ledger {path!r} cannot be written ({text}): make {os.path.dirname(path)!r} writable, "
+            f"or name another --state-dir"
+        )
     if "full" in text:
-        return f"ledger {path!r}: no space left: free some; nothing is lost, and sending goes on at the next start"
+        return (
+            f"ledger {path!r}: no space left: free some; nothing is lost, and sending goes on at "
+            f"the next start"
+        )
     return f"ledger {path!r}: {text}"

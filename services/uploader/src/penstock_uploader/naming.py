@@ -28,7 +28,7 @@ def render_prefix(template: str, values: Mapping[str, str]) -> str:
 
 
 def prefix_values() -> dict[str, str]:
-    """What may stand in a prefix, on this machine, as one component of a path each."""
+    """Give what may stand in a prefix, on this machine, as one component of a path each."""
     host = socket.gethostname()
     try:
         user = getpass.getuser()

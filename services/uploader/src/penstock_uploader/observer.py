@@ -12,19 +12,19 @@ class Observer(Protocol):
     """
 
     def discovered(self, path: str, size: int) -> None:
-        """A file is new or changed, and rests."""
+        """Take note: a file is new or changed, and rests."""
 
     def started(self, path: str, size: int) -> None:
-        """Its first record is on its way."""
+        """Take note: its first record is on its way."""
 
     def progress(self, path: str, bytes_acknowledged: int, size: int) -> None:
-        """Kafka has this much of it."""
+        """Take note: Kafka has this much of it."""
 
     def acknowledged(self, path: str, size: int, seconds: float) -> None:
-        """Kafka has all of it, this long after it was seen at rest."""
+        """Take note: Kafka has all of it, this long after it was seen at rest."""
 
     def delivered(self, path: str, destination: str) -> None:
-        """A destination has given its receipt."""
+        """Take note: a destination has given its receipt."""
 
     def failed(self, path: str, reason: str) -> None:
-        """It cannot be sent, or a destination has refused it for good."""
+        """Take note: it cannot be sent, or a destination has refused it for good."""

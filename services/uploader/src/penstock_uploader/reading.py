@@ -23,9 +23,10 @@ from servicekit.filesystem import (
 )
 
 TICK_SECONDS: Final = 0.012
-"""The kernel stamps files with a clock that moves once per timer tick: 10 ms at CONFIG_HZ=100, the slowest there is
-(`current_time()` in fs/inode.c, before the multigrain timestamps of Linux 6.13). A write within the tick of the last
-one leaves no trace in a fingerprint; so a file is not opened before the tick of its last change is over."""
+"""The kernel stamps files with a clock that moves once per timer tick: 10 ms at CONFIG_HZ=100, the slowest
+there is (`current_time()` in fs/inode.c, before the multigrain timestamps of Linux 6.13). A write within
+the tick of the last one leaves no trace in a fingerprint; so a file is not opened before the tick of its
+last change is over."""
 
 _HASH_BYTES: Final = 1024 * 1024
 

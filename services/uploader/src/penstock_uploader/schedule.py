@@ -1,9 +1,9 @@
 """Whose turn it is to be read. Pure: fair, small files first, whatever their number or size.
 
-Files are put into classes by size, each at least eight times that of the one before. The classes take turns,
-the smallest first, each for the same number of bytes; within a class, files of one chunk go one after the other,
-larger ones a chunk each in turn, a few at a time. So a file of 1 KB waits for one turn of the others at the most,
-and a file of 100 GB still moves on while small ones never end.
+Files are put into classes by size, each at least eight times that of the one before. The classes take
+turns, the smallest first, each for the same number of bytes; within a class, files of one chunk go one
+after the other, larger ones a chunk each in turn, a few at a time. So a file of 1 KB waits for one turn of
+the others at the most, and a file of 100 GB still moves on while small ones never end.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ class Step:
 class Schedule:
     """The files that are ready. A path is in it once; the caller takes steps until it says `done`.
 
-    `chunk_size` is in bytes, `turn_bytes` what a class may read before the next one has its turn, `active` how
-    many files of a class are open at the same time.
+    `chunk_size` is in bytes, `turn_bytes` what a class may read before the next one has its turn, `active`
+    how many files of a class are open at the same time.
     """
 
     def __init__(self, chunk_size: int, *, turn_bytes: int = 1024 * 1024, active: int = 4) -> None:
@@ -149,7 +149,7 @@ class Schedule:
 
 
 class RateLimit:
-    """A token bucket: at most `bytes_per_second` in the long run, a quarter of a second's worth (or `burst`) at once."""
+    """A token bucket: `bytes_per_second` in the long run; a quarter of a second's, or `burst`, at once."""
 
     def __init__(self, bytes_per_second: int | None, burst: int, now: float) -> None:
         self._rate = bytes_per_second

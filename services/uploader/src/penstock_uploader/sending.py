@@ -1,9 +1,9 @@
 """The producer: records out, acknowledgements in, and how many bytes are between the two.
 
-Kafka is asked for few delivery reports, because each costs a copy of the record's bytes: for a large file only
-with the first chunk, every `STRIDE_BYTES` and the last one. The idempotent producer keeps the order within a
-partition, and with `enable.gapless.guarantee` a record that cannot be delivered ends the producer: so a report
-proves all records of the same file before it.
+Kafka is asked for few delivery reports, because each costs a copy of the record's bytes: for a large file
+only with the first chunk, every `STRIDE_BYTES` and the last one. The idempotent producer keeps the order
+within a partition, and with `enable.gapless.guarantee` a record that cannot be delivered ends the producer:
+so a report proves all records of the same file before it.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ log = logging.getLogger(__name__)
 
 STRIDE_BYTES: Final = 4 * 1024 * 1024
 RECORD_COST: Final = 8 * 1024
-"""What a record counts for beside its bytes, so that bytes bound the number of records too: what we and librdkafka
-keep of one until it is acknowledged."""
+"""What a record counts for beside its bytes, so that bytes bound the number of records too: what we and
+librdkafka keep of one until it is acknowledged."""
 
 
 class Kind(Enum):
@@ -95,7 +95,7 @@ class Sending:
     def produce(
         self, record: Record, key: bytes, value: bytes | None, partition: int, report: Report | None
     ) -> None:
-        """Hand a record over; raises ProducerLost. The cost of those without a report is the next report's."""
+        """Hand a record over; raises ProducerLost. What those without a report cost is the next report's."""
         headers: list[tuple[str, str | bytes | None]] = [(HEADER, encode_header(record))]
         while True:
             self._check()
@@ -116,7 +116,7 @@ class Sending:
         self._check()
 
     def flush(self, timeout: float) -> bool:
-        """Wait until nothing is unacknowledged, at most `timeout` seconds; whether so. Raises ProducerLost."""
+        """Wait at most `timeout` seconds until all is acknowledged; whether it is. Raises ProducerLost."""
         left = self._producer.flush(timeout)
         self._check()
         return left == 0

@@ -6,6 +6,7 @@ control port), decides, reads files, produces, and writes the ledger. Nothing el
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 import os
@@ -277,7 +278,8 @@ class Uploader:
         writable = os.access(self._root, os.W_OK)
         if settings.after != "keep" and not writable:
             raise ConfigurationError(
-                f"directory {settings.directory!r} is read-only: --after {settings.after} is not possible there, "
+                f"directory {settings.directory!r} is read-only: --after {settings.after} is not "
+                f"possible there, "
                 "only --after keep"
             )
         state_dir = settings.state_directory
@@ -314,8 +316,10 @@ class Uploader:
         given = self._settings.source_id
         if known and given and known != given:
             raise ConfigurationError(
-                f"{self._root!r} was sent as source {known!r} until now, and cannot become {given!r}: destinations "
-                f"would take them for two sources of the same paths. Leave out --source-id, or remove {path!r}"
+                f"{self._root!r} was sent as source {known!r} until now, and cannot become {given!r}: "
+                f"destinations "
+                f"would take them for two sources of the same paths. Leave out --source-id, or remove "
+                f"{path!r}"
             )
         if known:
             return known
@@ -758,6 +762,7 @@ class Uploader:
 
     def superseded(self, path: str, resend: Resend) -> None:
         """Note that a newer version goes where an older one was asked for."""
+        log.debug("%s was changed: the new version is sent instead of version %s", path, resend.version)
         with self._ledger.applying_answers():
             for name in resend.to:
                 self._ledger.drop_answer(resend.version, name)
@@ -767,10 +772,8 @@ class Uploader:
         known = self._troubles.get(path)
         tries = known.tries + 1 if known else 1
         fingerprint = None
-        try:
+        with contextlib.suppress(OSError):
             fingerprint = Fingerprint.of(os.lstat(os.path.join(self._root, path)))
-        except OSError:
-            pass
         if known is None or known.message != message:
             metrics.ERRORS.labels(reason).inc()
             log.error("%s cannot be sent: %s", path, message)
@@ -810,7 +813,7 @@ class Uploader:
         return transfer.description.path if transfer.description is not None else transfer.path
 
     def _forget_old_troubles(self) -> None:
-        """A file that is gone is no trouble any more."""
+        """Drop troubles with files that are gone."""
         for path in [p for p in self._troubles if not os.path.lexists(os.path.join(self._root, p))]:
             del self._troubles[path]
 
@@ -980,9 +983,8 @@ class Uploader:
             missing["failed"] = failed
         if undelivered:
             missing["undelivered"] = undelivered
-        if missing and not waiting and (not undelivered or final) and (final or not undelivered):
-            if len(hopeless) == len(self._troubles):
-                missing["hopeless"] = True
+        if missing and not waiting and final and len(hopeless) == len(self._troubles):
+            missing["hopeless"] = True
         return missing
 
     def drain_receipts_from(self) -> list[str]:
@@ -1079,7 +1081,7 @@ def _known_source_id(root: str) -> str | None:
 def upload_once(
     settings: UploaderSettings, only: list[str] | None, stop: StopSignal, observer: Observer | None = None
 ) -> Once:
-    """Send files of the directory once (`only`, relative paths; None: all of them), and wait for Kafka to have them.
+    """Send files of the directory once and wait until Kafka has them; `only` (None: all): relative paths.
 
     Without a state directory in the settings a temporary ledger is used: an upload that is interrupted begins
     again the next time. Raises PenstockErrors for what makes starting impossible.

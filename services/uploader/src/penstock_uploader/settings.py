@@ -35,14 +35,17 @@ class UploaderSettings(ServiceSettings):
     existing: bool = Field(
         True,
         description=(
-            "Send files that are there when the directory is watched for the first time; otherwise each of them "
+            "Send files that are there when the directory is watched for the first time; otherwise "
+            "each of them "
             "is sent once it changes."
         ),
     )
     after: After = Field("keep", description="What becomes of a file that was sent.")
     after_when: AfterWhen = Field(
         "acknowledged",
-        description="When: once Kafka has acknowledged it, or once all --after-receipt-from have delivered it.",
+        description=(
+            "When: once Kafka has acknowledged it, or once all --after-receipt-from have delivered it."
+        ),
     )
     after_receipt_from: StringList = Field(
         default_factory=list,
@@ -63,7 +66,9 @@ class UploaderSettings(ServiceSettings):
         None,
         min_length=1,
         max_length=249,
-        description="Name of this source, the same for ever. By default made of the machine and the directory.",
+        description=(
+            "Name of this source, the same for ever. By default made of the machine and the directory."
+        ),
     )
     chunk_size: ByteSize = Field(
         ByteSize(DEFAULT_CHUNK_SIZE),
@@ -82,7 +87,8 @@ class UploaderSettings(ServiceSettings):
     polling: bool | None = Field(
         None,
         description=(
-            "Look for changes from time to time rather than being told of them. By default only on file systems "
+            "Look for changes from time to time rather than being told of them. By default only on "
+            "file systems "
             "that tell nothing (nfs, cifs, fuse, 9p and the like)."
         ),
     )
@@ -111,7 +117,9 @@ class UploaderSettings(ServiceSettings):
         0,
         ge=0,
         le=65535,
-        description="Loopback port for /ledger, /resend and /drained; 0 takes a free one, told in STATE_DIR/port.",
+        description=(
+            "Loopback port for /ledger, /resend and /drained; 0 takes a free one, told in STATE_DIR/port."
+        ),
     )
     events_topic: str | None = Field(EVENTS_TOPIC, description="Topic for telemetry. Empty: none is sent.")
 
@@ -146,7 +154,8 @@ class UploaderSettings(ServiceSettings):
         inside = os.path.join(self.root, "")
         if self.after_move_to is not None and f"{self.move_target}{os.sep}".startswith(inside):
             raise ValueError(
-                "--after-move-to must be outside of the watched directory: what is moved there would be sent again"
+                "--after-move-to must be outside of the watched directory: what is moved there would "
+                "be sent again"
             )
         if self.max_inflight_bytes < self.chunk_size:
             raise ValueError("--max-inflight-bytes cannot be smaller than --chunk-size")

@@ -1,9 +1,9 @@
 """When a file is ready to be sent. Pure: told what was seen and when, it says what to look at next.
 
-A file that was seen to be closed (or moved in) is ready at once; one that was only seen (by a scan, or because
-the file system tells no more) when its size and times have not changed for a while. A path of which versions
-were sent lately waits longer each time, so that a program that opens, appends and closes for every line is not
-sent once per line, and one that never stops is sent now and then all the same.
+A file that was seen to be closed (or moved in) is ready at once; one that was only seen (by a scan, or
+because the file system tells no more) when its size and times have not changed for a while. A path of which
+versions were sent lately waits longer each time, so that a program that opens, appends and closes for every
+line is not sent once per line, and one that never stops is sent now and then all the same.
 
 Times are seconds of any steady clock.
 """
@@ -24,7 +24,7 @@ MAX_BACKOFF_SECONDS: Final = 900.0
 
 
 def backoff_seconds(recent: int) -> float:
-    """How long to wait after the `recent`-th version or abort within an hour: 1, 2, 4 ... s, 15 min at most."""
+    """Say how long to wait after so many versions within an hour: 1, 2, 4 ... s, 15 min at most."""
     return 0.0 if recent <= 0 else min(MAX_BACKOFF_SECONDS, 2.0 ** min(recent - 1, 20))
 
 
@@ -39,7 +39,7 @@ class _Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """A path whose time has come. If `unless_changed` is set, it is ready only if it still looks like this."""
+    """A path whose time has come; if `unless_changed` is set, only if it still looks like this."""
 
     path: str
     unless_changed: Fingerprint | None
@@ -125,7 +125,7 @@ class Settle:
         return None
 
     def paths(self) -> list[str]:
-        """The paths that wait."""
+        """Give the paths that wait."""
         return list(self._waiting)
 
     def _wait(self, path: str, waiting: _Waiting) -> None:

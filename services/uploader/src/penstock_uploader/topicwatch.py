@@ -1,4 +1,4 @@
-"""Is the topic still the same, and can it still carry files? Asked from time to time, in a thread of its own."""
+"""Is the topic still the same, and can it still carry files? Asked from time to time, by a thread."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 
 class TopicWatch:
-    """Describes `topic` every `interval` seconds, and tells `tell` what came of it: a TopicInfo or an error."""
+    """Describes `topic` every `interval` seconds, and gives `tell` a TopicInfo or an error."""
 
     def __init__(
         self, topics: Topics, topic: str, interval: float, tell: Callable[[TopicInfo | PenstockError], None]
@@ -57,7 +57,7 @@ class TopicWatch:
 
 
 def say_topic(directory: str, info: TopicInfo, cluster_id: str | None) -> None:
-    """Note in the watched directory where its files go, so that a downloader can refuse to be the way back."""
+    """Note in the watched directory where its files go: a downloader can refuse to be the way back."""
     told = {"topic": info.name, "topic_id": info.topic_id, "cluster_id": cluster_id}
     path = os.path.join(directory, ".penstock", "uploader", "topic")
     try:
@@ -70,7 +70,7 @@ def say_topic(directory: str, info: TopicInfo, cluster_id: str | None) -> None:
 
 
 def refuse_circle(directory: str, info: TopicInfo) -> None:
-    """Raise ConfigurationError if files of this topic are delivered into the directory: they would go round."""
+    """Raise ConfigurationError if the topic's files are delivered into the directory: they would go round."""
     try:
         with open(os.path.join(directory, ".penstock", "downloader", "topic"), encoding="utf-8") as stream:
             told: Any = json.load(stream)
@@ -79,6 +79,7 @@ def refuse_circle(directory: str, info: TopicInfo) -> None:
     for topic in told if isinstance(told, list) else [told]:
         if isinstance(topic, dict) and topic.get("topic_id") == info.topic_id:
             raise ConfigurationError(
-                f"{directory!r} is a destination of topic {info.name!r}: files would go round for ever; watch "
+                f"{directory!r} is a destination of topic {info.name!r}: files would go round for "
+                f"ever; watch "
                 "another directory, or use another topic"
             )

@@ -1,13 +1,13 @@
 """The uploads that are on their way: read, produced, acknowledged, remembered.
 
-Of each file, this module decides by its fingerprint, its digest and the ledger whether there is anything to send,
-and carries what there is through these states::
+Of each file, this module decides by its fingerprint, its digest and the ledger whether there is anything to
+send, and carries what there is through these states::
 
     open -> begin (ledger) -> chunks produced -> all acknowledged -> ending (ledger) -> end produced
          -> acknowledged (ledger)
 
-A file of one chunk is one record, and skips the middle. Ledger writes are done for many files together; the one
-that gives a record its upload id always comes before the record.
+A file of one chunk is one record, and skips the middle. Ledger writes are done for many files together; the
+one that gives a record its upload id always comes before the record.
 """
 
 from __future__ import annotations
@@ -126,28 +126,28 @@ class Listener(Protocol):
     """Who is told how transfers end."""
 
     def began(self, transfer: Transfer) -> None:
-        """An upload has begun."""
+        """Take note: an upload has begun."""
 
     def progressed(self, transfer: Transfer) -> None:
-        """More of it is acknowledged."""
+        """Take note: more of it is acknowledged."""
 
     def acknowledged(self, transfer: Transfer) -> None:
-        """All of it is acknowledged, and the ledger says so."""
+        """Take note: all of it is acknowledged, and the ledger says so."""
 
     def unchanged(self, path: str) -> None:
-        """There was nothing to send."""
+        """Take note: there was nothing to send."""
 
     def retry(self, path: str, seconds: float) -> None:
-        """The path must be looked at again after this time."""
+        """Look at the path again after this time."""
 
     def gone(self, path: str, resend: Resend | None) -> None:
-        """There is no file at the path any more."""
+        """Take note: there is no file at the path any more."""
 
     def trouble(self, path: str, reason: str, message: str, *, permanent: bool) -> None:
-        """The file cannot be sent, for now or for good; a retry is asked for separately."""
+        """Take note: the file cannot be sent, for now or for good."""
 
     def superseded(self, path: str, resend: Resend) -> None:
-        """A version that was to be sent again stands no more: a newer one will be sent."""
+        """Take note: a version that was to be sent again stands no more."""
 
 
 @dataclass(slots=True)
@@ -417,7 +417,7 @@ class Transfers:
         return data
 
     def _is_untouched(self, transfer: Transfer) -> bool:
-        """Whether the fingerprint is as before. Raises Changed if size or mtime are not; takes over the new one."""
+        """Whether the fingerprint is as before; else take it over. Raises Changed if size or mtime differ."""
         if transfer.fd is None:
             raise Changed("closed")
         now = Fingerprint.of(os.fstat(transfer.fd))
@@ -633,7 +633,7 @@ class Transfers:
         return True
 
     def flush(self, *, all_of_it: bool = False) -> None:
-        """Write to the ledger what was acknowledged; produce the ends that this allows. Raises ProducerLost."""
+        """Write down what was acknowledged; produce the ends that this allows. Raises ProducerLost."""
         if self._acknowledged:
             done, self._acknowledged = self._acknowledged, []
             now_ms = time.time_ns() // 1_000_000
@@ -714,7 +714,7 @@ class Transfers:
             self._ledger.drop(dropped)
 
     def _ask_again(self, transfer: Transfer) -> None:
-        """An upload that destinations had asked for must still be made."""
+        """Keep in mind that destinations had asked for this upload: it must still be made."""
         if transfer.version is not None and transfer.version != transfer.upload_id:
             self._ledger.ask_again_for(transfer.version, transfer.to or (EVERYONE,))
 

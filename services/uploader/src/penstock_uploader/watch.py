@@ -1,4 +1,4 @@
-"""What happens in the watched directory: events where the system tells them, and scans that need none of them.
+"""What happens in the watched directory: by events, where the system tells them, and by scans.
 
 inotify (by watchdog) makes files known at once; a scan at the start, from time to time, whenever events were
 lost, and of each directory that appears makes sure of all the rest. So no event has to be trusted.
@@ -323,7 +323,7 @@ class Watch:
         return False
 
     def _watch_again_if_replaced(self) -> None:
-        """An observer of a directory that was removed, or mounted over, sees nothing any more."""
+        """Observe anew if the directory was removed or mounted over: the observer would see nothing more."""
         if self.polling:
             return
         try:
@@ -359,9 +359,10 @@ def _make_observer() -> tuple[BaseObserver, list[type[FileSystemEvent]]]:
 
         # Only with full events a file moved in from elsewhere is told from one that was just created.
         return InotifyObserver(generate_full_events=True), [*kinds, FileClosedEvent]
-    from watchdog.observers import Observer
+    else:  # noqa: RET505 - so that type checkers know the one and the other platform
+        from watchdog.observers import Observer
 
-    return Observer(), [*kinds, FileModifiedEvent]
+        return Observer(), [*kinds, FileModifiedEvent]
 
 
 class _Handler(FileSystemEventHandler):
