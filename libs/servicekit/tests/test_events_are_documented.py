@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+
 from servicekit.events import RECEIPTS, TELEMETRY, Event
 
 PAGE = (Path(__file__).parents[3] / "docs" / "events.md").read_text()

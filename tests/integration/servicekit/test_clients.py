@@ -1,0 +1,165 @@
+"""Kafka clients while a real broker goes away, comes back, and refuses."""
+
+import threading
+
+import pytest
+from confluent_kafka import KafkaException, TopicPartition
+from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource
+from tests.kafka import Kafka, unique
+from tests.waiting import eventually
+
+from servicekit.exceptions import ClientLost
+from servicekit.kafka import (
+    ClientHealth,
+    drain,
+    make_consumer,
+    make_producer,
+    poll_producer,
+    wait_for_broker,
+)
+from servicekit.lifecycle import Deadline, StopSignal
+from servicekit.settings import ServiceSettings
+
+
+def settings_of(kafka):
+    return ServiceSettings(bootstrap_servers=kafka.bootstrap_servers)
+
+
+class Producing:
+    def __init__(self, settings, **extra):
+        self.health = ClientHealth("producer")
+        self.producer = make_producer(settings, health=self.health, **extra)
+        self.reports = []
+
+    def send(self, topic, value):
+        self.producer.produce(topic, value, on_delivery=lambda error, _: self.reports.append(error))
+
+    def poll(self):
+        return poll_producer(self.producer, self.health, 0.05)
+
+    def drain(self, seconds=30):
+        return drain(self.producer, self.health, Deadline(seconds))
+
+
+class TestABrokerThatGoesAway:
+    def test_is_seen_waited_for_and_loses_nothing(self, own_broker, caplog):
+        caplog.set_level("INFO")
+        broker = own_broker()
+        kafka = Kafka(broker.client_config())
+        topic = kafka.create_topic()
+        sending = Producing(settings_of(kafka))
+        eventually(lambda: sending.poll() is not None and sending.health.broker_up)
+
+        broker.kill()
+        eventually(lambda: sending.poll() is not None and not sending.health.broker_up)
+        for number in range(10):
+            sending.send(topic, b"%d" % number)
+        assert sending.drain(0.2) == 10
+        assert sending.health.problem is not None
+
+        broker.start()
+        assert sending.drain(60) == 0
+        eventually(lambda: sending.poll() is not None and sending.health.broker_up)
+
+        assert sending.reports == [None] * 10
+        assert [record.value() for record in kafka.records(topic)] == [b"%d" % n for n in range(10)]
+        said = [r.getMessage() for r in caplog.records if r.getMessage().startswith("producer: ")]
+        assert [line.split(" at ")[0] for line in said] == [
+            "producer: no Kafka broker answers any more",
+            "producer: Kafka",
+        ]
+
+    def test_is_waited_for_at_the_start(self, own_broker, caplog):
+        caplog.set_level("INFO")
+        broker = own_broker()
+        broker.stop()
+        settings = ServiceSettings(bootstrap_servers=broker.bootstrap_servers)
+        answered = []
+        thread = threading.Thread(
+            target=lambda: answered.append(wait_for_broker(settings, StopSignal(), try_seconds=0.3))
+        )
+        thread.start()
+        eventually(lambda: "waiting for one" in caplog.text)
+        broker.start()
+        thread.join(60)
+
+        assert answered == [True]
+        assert "answers, after" in caplog.text
+
+    def test_who_waits_can_be_stopped(self, caplog):
+        stop = StopSignal()
+        answered = []
+        settings = ServiceSettings(bootstrap_servers="127.0.0.1:1")
+        thread = threading.Thread(
+            target=lambda: answered.append(wait_for_broker(settings, stop, try_seconds=0.3))
+        )
+        thread.start()
+        eventually(lambda: "waiting for one" in caplog.text)
+        stop.set("test")
+        thread.join(10)
+
+        assert answered == [False]
+
+
+class TestAFatalError:
+    @pytest.fixture
+    def lost(self, kafka):
+        """A producer whose topic takes less than it did."""
+        topic = kafka.create_topic()
+        sending = Producing(settings_of(kafka))
+        sending.send(topic, b"x" * 400_000)
+        assert sending.drain() == 0
+        entry = ConfigEntry("max.message.bytes", "300000", incremental_operation=AlterConfigOpType.SET)
+        resource = ConfigResource("topic", topic, incremental_configs=[entry])
+        kafka.admin.incremental_alter_configs([resource])[resource].result(30)
+        for _ in range(3):
+            sending.send(topic, b"x" * 400_000)
+        return sending
+
+    def test_of_a_record_that_kafka_refuses_is_never_a_silent_gap(self, lost):
+        with pytest.raises(ClientLost, match="Message size too large"):
+            lost.drain()
+
+        assert lost.health.fatal is not None
+        assert "must be replaced" in lost.health.problem
+
+    def test_leaves_a_report_for_every_record(self, lost):
+        with pytest.raises(ClientLost):
+            lost.drain()
+        assert lost.drain() == 0
+
+        first, *others = lost.reports
+        assert first is None
+        assert len(others) == 3
+        assert all(others)
+
+    def test_lets_nothing_more_be_produced(self, lost):
+        with pytest.raises(ClientLost):
+            lost.drain()
+        with pytest.raises(KafkaException):
+            lost.send("any", b"x")
+
+
+@pytest.mark.parametrize("protocol", ["classic", "consumer"])
+def test_a_new_group_reads_all_there_is_and_commits_only_by_hand(kafka, protocol):
+    topic, group = kafka.create_topic(partitions=2), unique("group")
+    sending = Producing(settings_of(kafka))
+    for number in range(20):
+        sending.send(topic, b"%d" % number)
+    assert sending.drain() == 0
+    health = ClientHealth("consumer")
+    consumer = make_consumer(settings_of(kafka), group, protocol, health=health)
+    try:
+        consumer.subscribe([topic])
+        seen = []
+        while len(seen) < 20:
+            message = eventually(lambda: consumer.poll(1))
+            assert message.error() is None
+            seen.append(int(message.value()))
+        assert sorted(seen) == list(range(20))
+        assert all(place.offset < 0 for place in kafka.committed(group, topic).values())
+
+        consumer.commit(offsets=[TopicPartition(topic, 0, 5, "mine")], asynchronous=False)
+        assert kafka.committed(group, topic)[0].metadata == "mine"
+    finally:
+        consumer.close()
