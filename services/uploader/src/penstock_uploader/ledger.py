@@ -368,7 +368,7 @@ class Ledger:
         with self._write("begin") as db:
             db.executemany(
                 "INSERT OR IGNORE INTO files (path, size, mtime_ns, ctime_ns, inode) VALUES (?, ?, ?, ?, ?)",
-                [(encode_path(path), p.size, p.mtime_ns, p.ctime_ns, p.inode) for path, p in found],
+                [(encode_path(path), *_numbers(fingerprint)) for path, fingerprint in found],
             )
 
     def same_content(self, path: str, fingerprint: Fingerprint) -> None:
