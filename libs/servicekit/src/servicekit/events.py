@@ -423,11 +423,7 @@ class Telemetry:
 
     def _poll(self) -> None:
         while not self._closed.is_set():
-            try:
-                self._producer.poll(0.2)
-            except KafkaException as error:
-                log.debug("telemetry ends: %s", explain_kafka(error))
-                self._closed.set()
+            self._producer.poll(0.2)
 
     def _drop(self, kind: str) -> None:
         with self._lock:

@@ -42,15 +42,9 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from typing import Any, Literal, TypeVar
 
-from confluent_kafka import (
-    Consumer,
-    KafkaError,
-    KafkaException,
-    Producer,
-)
-from confluent_kafka.admin import (
-    AdminClient,
-)
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
+from confluent_kafka.admin import AdminClient
+from typing_extensions import override
 
 from servicekit import metrics
 from servicekit.exceptions import (
@@ -270,7 +264,7 @@ class ClientHealth:
                 self._say(logging.WARNING, f"{lost if was_up else self.last_error}; waiting for one")
 
     def lost(self, error: PenstockError) -> None:
-        """Note the fatal error that poll() has raised: such errors do not come to `on_error`."""
+        """Note a fatal error: such errors do not come to `on_error`."""
         self.fatal = error
         self._say(logging.ERROR, str(error))
 
@@ -346,14 +340,52 @@ def _connect(
         raise explain_kafka(error, bootstrap=str(config["bootstrap.servers"])) from None
 
 
+class WatchedProducer(Producer):
+    """A producer whose fatal error does not come out of the next poll() but is seen in its health.
+
+    confluent_kafka raises it from poll(), once, without asking the error callback, and from flush(), which
+    goes on with the exception set and ends in a SystemError. Here both return; the records that were held get
+    their delivery reports, as failed; produce() raises KafkaException from then on.
+    """
+
+    def __init__(self, config: dict[str, Any], health: ClientHealth) -> None:
+        super().__init__(config)
+        self._health = health
+
+    @override
+    def poll(self, timeout: float = -1) -> int:
+        """Let delivery reports and callbacks come, for `timeout` seconds (below 0: for ever)."""
+        try:
+            return super().poll(timeout)
+        except KafkaException as error:
+            explained = explain_kafka(error, bootstrap=self._health.bootstrap)
+            if not isinstance(explained, ClientLost):
+                raise
+            self._health.lost(explained)
+            return 1
+
+    @override
+    def flush(self, timeout: float = -1) -> int:
+        """Wait until all is acknowledged or has failed; how many records are left after `timeout` seconds."""
+        deadline = Deadline(timeout if timeout >= 0 else None)
+        self.poll(0)
+        while len(self) and not deadline.passed:
+            self.poll(deadline.bound(0.5))
+        return len(self)
+
+
 def make_producer(
     settings: ServiceSettings, *, health: ClientHealth | None = None, **extra: object
-) -> Producer:
+) -> WatchedProducer:
     """Return a producer configured by `producer_config`; no broker needs to be there yet.
 
-    Raises ConfigurationError for what librdkafka does not accept.
+    Look at `health.fatal` after each poll(): it says when the producer must be replaced. Raises
+    ConfigurationError for what librdkafka does not accept.
     """
-    return _connect(Producer, producer_config(settings, **extra), health)
+    watched_by = health or ClientHealth("producer", settings.bootstrap_servers, log_changes=False)
+    return _connect(
+        lambda config: WatchedProducer(config, watched_by), producer_config(settings, **extra), health
+    )
 
 
 def make_admin(settings: ServiceSettings, *, health: ClientHealth | None = None) -> AdminClient:
@@ -371,31 +403,6 @@ def make_consumer(
 ) -> Consumer:
     """Return a consumer configured by `consumer_config`, not yet subscribed; else as `make_producer`."""
     return _connect(Consumer, consumer_config(settings, group, protocol, **extra), health)
-
-
-def poll_producer(producer: Producer, health: ClientHealth, seconds: float) -> int:
-    """Let delivery reports and the callbacks of `health` come, for `seconds`; how many events there were.
-
-    Raises ClientLost at a fatal error; what was in flight is then reported as failed by the next calls.
-    (Never call flush(): it goes on after a fatal error, and ends in a SystemError.)
-    """
-    try:
-        return producer.poll(seconds)
-    except KafkaException as error:
-        explained = explain_kafka(error, bootstrap=health.bootstrap)
-        if isinstance(explained, ClientLost):
-            health.lost(explained)
-        raise explained from None
-
-
-def drain(producer: Producer, health: ClientHealth, deadline: Deadline) -> int:
-    """Wait until all that was produced is acknowledged or failed; how many records are left at the deadline.
-
-    Raises ClientLost, as `poll_producer`.
-    """
-    while len(producer) and not deadline.passed:
-        poll_producer(producer, health, deadline.bound(0.5))
-    return len(producer)
 
 
 def answer(
