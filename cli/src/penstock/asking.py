@@ -49,7 +49,7 @@ def uploader_above(path: str) -> Asked:
     """Return the uploader of the nearest watched directory that is, or is above, `path`."""
     here = os.path.realpath(path)
     while True:
-        if os.path.isdir(default_state_dir(here)):
+        if os.path.exists(os.path.join(default_state_dir(here), "ledger.db")):
             return Asked(here, ControlClient(default_state_dir(here)))
         above = os.path.dirname(here)
         if above == here:

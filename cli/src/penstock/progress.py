@@ -268,6 +268,10 @@ class Bars(Board):
         self._live.stop()
         self._logs.remove()
         self._print_finished()
+        if self._scroll and self.totals.files:
+            from rich.text import Text
+
+            self._console.print(Text(self._summary(0.0), style="bold"))
 
     @override
     def _report_failure(self, name: str, reason: str) -> None:
@@ -329,7 +333,7 @@ class Bars(Board):
         if more > 0:
             parts.append(Text(f"{ellipsis} and {more} more", style="dim"))
         line = Table.grid(padding=(0, 1))
-        line.add_column(width=2)
+        line.add_column(width=1)
         line.add_column(no_wrap=True, overflow="ellipsis")
         line.add_row(self._spinner, Text(status or summary, style="yellow" if status else "bold"))
         parts.append(line)
@@ -378,7 +382,9 @@ class _AboveTheBars(logging.Handler):
         if record.levelno >= logging.WARNING:
             style = "red" if record.levelno >= logging.ERROR else "yellow"
         try:
-            self._console.print(Text(self.format(record), style=style), soft_wrap=True)
+            moment, _, text = self.format(record).partition(" ")
+            # The date and the fractions of a second are for files; here somebody is looking.
+            self._console.print(Text(f"{moment[11:19]} {text}", style=style), soft_wrap=True)
         except Exception:  # noqa: BLE001 - a record that cannot be shown must not end the service
             self.handleError(record)
 

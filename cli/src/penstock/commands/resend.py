@@ -31,7 +31,7 @@ def _run(
     if as_json:
         failures = [display.json_name(path) | {"reason": reason} for path, reason in failed.items()]
         sys.stdout.write(json.dumps({"resent": resent, "failed": failures}) + "\n")
-    else:
+    elif resent or not failed:
         click.echo(f"{display.count(resent, 'file')} will be sent again")
     for path, reason in failed.items():
         say(f"penstock resend: {path}: {reason}", fg="red")
@@ -69,7 +69,7 @@ command = Command(
     help=(
         "Have the running uploader send files again that it has sent before: those you name (a directory "
         "stands for all that was sent from it), or all that no destination has given a receipt for. Every "
-        "destination gets them; one that has the same version already only gives its receipt once more."
+        "destination gets them again, and gives a new receipt."
     ),
     examples=(
         ("penstock resend /data/run-1/frame-0042.tif", "One file"),

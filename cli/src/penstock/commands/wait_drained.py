@@ -15,6 +15,7 @@ from penstock import display, progress
 from penstock.asking import json_option, state_dir_option, uploader_of, watched_argument
 from penstock.help import Command, Option
 from penstock.main import say
+from servicekit.exceptions import ConfigurationError, StateError
 
 _ONE_QUESTION_SECONDS = 3600.0
 LISTED = 20
@@ -33,9 +34,17 @@ def _run(
     with _waiting("delivered" if delivered else "acknowledged"):
         while True:
             left = _ONE_QUESTION_SECONDS if timeout is None else max(0.0, began + timeout - time.monotonic())
-            answer = asked.client.drained(
-                min(left, _ONE_QUESTION_SECONDS), delivered=delivered, receipts_from=receipt_from
-            )
+            try:
+                answer = asked.client.drained(
+                    min(left, _ONE_QUESTION_SECONDS), delivered=delivered, receipts_from=receipt_from
+                )
+            except StateError as error:
+                if "by whom" not in str(error):
+                    raise
+                raise ConfigurationError(
+                    "delivered by whom? Name destinations with --receipt-from, or let the uploader know them "
+                    "with --after-receipt-from"
+                ) from None
             if (
                 answer["drained"]
                 or answer.get("hopeless")

@@ -6,6 +6,7 @@ import contextlib
 import json
 import math
 import os
+import shlex
 import shutil
 import signal
 import sys
@@ -52,6 +53,7 @@ class Demo:
         self._given = directory
         self._keep_running = keep_running
         self._as_json = as_json
+        self._state: Path | None = None
         self._console = progress.error_console()
         self._chunk_size = int(UploaderSettings.model_fields["chunk_size"].default)
 
@@ -99,10 +101,12 @@ class Demo:
     ) -> tuple[OwnCommand, OwnCommand]:
         ports = free_ports(2)
         common = ["--topic", TOPIC, "--bootstrap-servers", broker.bootstrap_servers]
-        # The state is ours, wherever the directory is: somebody's directory is read, and nothing else.
-        state = scratch / "state"
-        state.mkdir()
-        watch = ["watch", self._source, *common, "--state-dir", str(state)]
+        watch = ["watch", self._source, *common]
+        if self._given is not None:
+            # Somebody's directory is read, and nothing else.
+            self._state = scratch / "state"
+            self._state.mkdir()
+            watch += ["--state-dir", str(self._state)]
         download = ["download", self._destination, *common]
         services = []
         with self._step("Starting uploader and downloader") as done:
@@ -158,13 +162,14 @@ class Demo:
             with board:
                 if writer is not None:
                     writer.start()
-                missing = self._await_all(follower, services, writer, expected)
+                missing = self._await_all(broker, follower, services, writer, expected)
         finally:
             if writer is not None:
                 writer.stop()
             follower.stop()
         if writer is not None:
             expected, _ = samples.files_below(self._source)
+        began = min((r.closed_at or began for r in follower.delivered.values()), default=began)
         last = max((r.visible_at or r.time for r in follower.delivered.values()), default=began)
         with self._step("Reading everything again, at the source and at the destination") as done:
             results = [self._result(path, follower) for path in expected]
@@ -177,6 +182,7 @@ class Demo:
 
     def _await_all(
         self,
+        broker: Broker,
         follower: Follower,
         services: tuple[OwnCommand, OwnCommand],
         writer: _Writer | None,
@@ -188,6 +194,7 @@ class Demo:
                 raise writer.failure
             if follower.failure is not None:
                 raise follower.failure
+            broker.check_running()
             writing = writer is not None and not writer.done
             if not writing:
                 if writer is not None:
@@ -223,17 +230,17 @@ class Demo:
         )
 
     def _wait(self, broker: Broker, scratch: Path, services: tuple[OwnCommand, OwnCommand]) -> None:
-        state = display.shown(str(scratch / "state"))
         source = display.shown(self._source)
+        ask = shlex.quote(source) + (f" --state-dir {self._state}" if self._state is not None else "")
         for line in (
             "",
             "Everything keeps running until Ctrl-C.",
             f"  put files into    {source}",
             f"  they arrive in    {display.shown(self._destination)}",
             f"  Kafka answers at  {broker.bootstrap_servers}, topic {TOPIC}",
-            f"  what was sent     penstock ledger '{source}' --state-dir {state}",
-            f"  wait for all      penstock wait-drained '{source}' --state-dir {state}",
-            f"  logs              {display.shown(str(scratch))}/watch.log and download.log",
+            f"  what was sent     penstock ledger {ask}",
+            f"  wait for all      penstock wait-drained {ask}",
+            f"  logs              {scratch}/watch.log, download.log",
         ):
             self._say(line)
         with contextlib.suppress(KeyboardInterrupt):
