@@ -17,6 +17,7 @@ from penstock_uploader.service import Uploader
 from penstock_uploader.settings import UploaderSettings
 from servicekit import logs
 from servicekit.globs import PathFilter
+from servicekit.kafka import make_admin
 from servicekit.lifecycle import StopSignal, describe_bug
 
 log = logging.getLogger("penstock")
@@ -29,6 +30,7 @@ CANNOT_BE_SENT = "%s cannot be sent: %s"
 def watch(settings: UploaderSettings) -> int:
     """Run an uploader; return the exit code. Raises PenstockError."""
     logs.configure(settings.log_format, settings.log_level)
+    _check(settings)
     # Where there is no terminal the uploader's own log says all that a board would.
     terminal = is_terminal(sys.stderr) and settings.log_format == "text"
     shown = board("sent", scroll=True, hide_logs=[SENT]) if terminal else Board("sent")
@@ -40,12 +42,18 @@ def watch(settings: UploaderSettings) -> int:
 def download(settings: DownloaderSettings) -> int:
     """Run a downloader; return the exit code. Raises PenstockError."""
     logs.configure(settings.log_format, settings.log_level)
-    PathFilter(settings.include, settings.exclude)  # a bad one is told before a broker is waited for
+    _check(settings)
     shown = board("delivered", scroll=True, say=log.info, plain=settings.log_format == "json")
     downloader = Downloader(settings, observer=DownloadObserver(shown))
     with until_told_to_stop(shown) as stop:
         downloader.run(stop)
     return 0
+
+
+def _check(settings: UploaderSettings | DownloaderSettings) -> None:
+    """Raise ConfigurationError for what can be known to be wrong before anything is written or waited for."""
+    PathFilter(settings.include, settings.exclude)
+    make_admin(settings)
 
 
 class UploadObserver:

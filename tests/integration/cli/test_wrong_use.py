@@ -61,6 +61,7 @@ def test_a_wrong_command_line(command, arguments, says, source):
     assert says.lower() in line.lower()
     assert line.startswith(f"penstock {command}: ")
     assert "hunter2" not in line
+    assert os.listdir(source) == ["file"]  # nothing was begun
 
 
 @pytest.mark.parametrize("command", ["watch", "download"])
