@@ -143,6 +143,15 @@ def test_a_file_where_a_directory_is_needed_is_a_conflict(make_sink, root):
     assert (root / "a").read_bytes() == b"bytes"
 
 
+def test_of_a_file_and_one_below_it_in_one_batch_the_first_wins(make_sink):
+    sink = make_sink()
+    sink.accept(new_id(), description("a"), b"1" * 32)
+    with pytest.raises(Refused) as refused:
+        sink.accept(new_id(), description("a/b/c"), b"2" * 32)
+    sink.release()
+    assert refused.value.reason is Reason.PATH_CONFLICT
+
+
 @pytest.mark.parametrize("make", [os.mkdir, os.mkfifo])
 def test_what_is_no_file_is_never_replaced(make_sink, root, make):
     make(root / "a")

@@ -112,6 +112,7 @@ class FileSystemSink:
         directory, _, name = description.path.rpartition("/")
         mine = Origin(upload_id, digest, description.source)
         with _judging(description.path):
+            self._refuse_below_a_file(directory)
             parent = self._directories.open(directory, make=True)
             self._directories.check_collision(directory, name)
             standing = self._claimed.get(description.path)
@@ -219,6 +220,13 @@ class FileSystemSink:
         with _judging(place.path):
             origin = self._origin(self._directories.open(directory, make=True), name)
         return origin is not None and origin.upload_id == upload_id
+
+    def _refuse_below_a_file(self, directory: str) -> None:
+        """Raise Refused when a file of this batch gets the name of this directory, or of one above it."""
+        while directory:
+            if directory in self._claimed:
+                raise Refused(Reason.PATH_CONFLICT, f"{directory!r} is a file, not a directory")
+            directory = directory.rpartition("/")[0]
 
     def _claim(self, origin: Origin, place: Place) -> Place:
         self._claimed[place.path] = origin
