@@ -1,7 +1,10 @@
 """The topic can change, go away, or be of no use: files go on, or it is said why not."""
 
 import os
+import signal
+import time
 
+from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 from tests.integration.uploader.looking import await_on_topic, drained, saying, watching
 from tests.integration.uploader.test_answers import give_receipts
 from tests.integration.uploader.wire import uploads, versions
@@ -136,13 +139,8 @@ def test_a_topic_with_too_small_records_is_refused(kafka: Kafka, make_stream):
 
 
 def test_a_topic_that_becomes_compacted_is_said_to_be_of_no_use(stream: Stream):
-    from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
-
     service = watching(stream.uploader(**QUICK))
-    entry = ConfigEntry("cleanup.policy", "compact", incremental_operation=AlterConfigOpType.SET)
-    resource = ConfigResource(ResourceType.TOPIC, stream.topic, incremental_configs=[entry])
-    for done in stream.kafka.admin.incremental_alter_configs([resource]).values():
-        done.result(30)
+    configure(stream, "cleanup.policy", "compact")
     saying(service, "is compacted")
 
 
@@ -184,3 +182,42 @@ def test_versions_of_a_path_stay_in_order_whatever_the_number_of_partitions(make
     for found in versions(stream.kafka, stream.topic).values():
         assert found[-1] == b"4"
     give_receipts(stream, "there")
+
+
+def test_a_failed_producer_is_replaced_and_what_was_on_its_way_begins_again(stream: Stream):
+    service = watching(stream.uploader(**QUICK | {"topic_check_seconds": 600}))
+    (stream.source / "before").write_bytes(b"before")
+    await_on_topic(stream, {"before": b"before"})
+    configure(stream, "max.message.bytes", "1000")
+    large = os.urandom(100 * CHUNK)
+    (stream.source / "large").write_bytes(large)
+    (stream.source / "whole").write_bytes(b"w" * 3000)
+    saying(service, "the producer failed and is replaced")
+    configure(stream, "max.message.bytes", "1000000")
+    await_on_topic(stream, {"before": b"before", "large": large, "whole": b"w" * 3000}, 60)
+    ids = [sent.upload_id for sent in uploads(stream.kafka, stream.topic) if sent.path == "large"]
+    assert service.stop() == 0, service.said
+    assert ids == sorted(ids)
+
+
+def configure(stream: Stream, name: str, value: str) -> None:
+    entry = ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
+    resource = ConfigResource(ResourceType.TOPIC, stream.topic, incremental_configs=[entry])
+    for done in stream.kafka.admin.incremental_alter_configs([resource]).values():
+        done.result(30)
+
+
+def test_an_upload_that_takes_too_long_for_the_topic_is_given_up_visibly_and_tried_again(
+    kafka: Kafka, make_stream
+):
+    # Retention of records is by segment, so the broker itself will not eat any within this test.
+    stream = make_stream(topic=kafka.create_topic(config={"retention.ms": 6000}))
+    (stream.source / "large").write_bytes(b"x" * 200 * CHUNK)
+    service = watching(stream.uploader(rate_limit=100 * CHUNK, **QUICK))
+    eventually(lambda: any(sent.chunks for sent in uploads(stream.kafka, stream.topic)))
+    service.process.send_signal(signal.SIGSTOP)
+    time.sleep(3.5)  # not to wait for anything: this is the time that passes
+    service.process.send_signal(signal.SIGCONT)
+    saying(service, "has taken longer than half")
+    await_on_topic(stream, {"large": b"x" * 200 * CHUNK})
+    assert uploads(stream.kafka, stream.topic)[0].aborted

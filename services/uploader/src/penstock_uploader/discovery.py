@@ -117,8 +117,11 @@ class Discovery:
                 continue
             try:
                 status = os.lstat(os.path.join(self._root, path))
-            except OSError:
+            except (FileNotFoundError, NotADirectoryError):
                 self._gone(path)
+                continue
+            except OSError:
+                self._schedule.add(path, 0)  # what is wrong will be seen, and said, when it is opened
                 continue
             if not is_regular(status):
                 self._gone(path)

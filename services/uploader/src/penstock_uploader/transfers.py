@@ -395,6 +395,7 @@ class Transfers:
         index = transfer.next_index
         plan = transfer.plan
         try:
+            self._check_age(transfer)
             data = self._read(transfer, plan.length(index), plan.offset(index))
             transfer.hasher.update(data)
             transfer.next_index = index + 1
@@ -407,6 +408,18 @@ class Transfers:
         except OSError as error:
             self._listener.trouble(transfer.path, "unreadable", error.strerror or str(error), permanent=False)
             self._give_up(transfer, f"it could not be read: {error.strerror or error}")
+
+    def _check_age(self, transfer: Transfer) -> None:
+        """Raise Changed if retention may soon eat the upload's first records: it must begin again."""
+        retention = self.limits.retention_seconds
+        if retention is None or transfer.checking or time.time() - transfer.began_ms / 1000 <= retention / 2:
+            return
+        message = (
+            f"sending it has taken longer than half of what topic {self._settings.topic!r} keeps records for "
+            f"({retention:g} s): raise retention.ms"
+        )
+        self._listener.trouble(transfer.path, "too-slow", message, permanent=False)
+        raise Changed("it took too long")
 
     def _read(self, transfer: Transfer, length: int, offset: int) -> bytes:
         if transfer.fd is None:
@@ -682,7 +695,7 @@ class Transfers:
             self.active.pop(transfer.path, None)
             self._listener.retry(transfer.path, 1.0)
             return
-        log.info("%s changed while it was sent (%s): sending it again once it rests", transfer.path, why)
+        log.info("%s is given up (%s) and sent again once it rests", transfer.path, why)
         transfer.aborting = True
         self._ledger.aborting(transfer.upload_id, why)
         self._produce_abort(transfer, why)

@@ -1,0 +1,129 @@
+"""What cannot work is refused in one line that says what to do."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+from tests.integration.uploader.looking import await_on_topic, watching
+from tests.integration.uploader.wire import uploads
+from tests.stream import Stream
+
+from penstock_uploader.service import upload_once
+from penstock_uploader.settings import UploaderSettings
+from servicekit.lifecycle import StopSignal
+
+QUICK = {"settle_seconds": 0.1, "chunk_size": 4096}
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"after": "delete", "after_when": "delivered"}, "--after-receipt-from"),
+        ({"after_move_to": "/tmp"}, "--after move"),
+        ({"prefix": "../x"}, "prefix"),
+        ({"prefix": "{nobody}"}, "known are"),
+        ({"chunk_size": "lots"}, "size in bytes"),
+        ({"max_inflight_bytes": "1KiB"}, "--max-inflight-bytes"),
+        ({"kafka": "acks=0"}, "acks"),
+        ({"include": "/"}, "glob"),
+    ],
+)
+def test_wrong_settings_are_refused_with_what_to_do(stream: Stream, settings: dict, words: str):
+    service = stream.uploader(**QUICK | settings)
+    assert service.wait() == 2, service.said
+    assert words in service.said
+    assert "Traceback" not in service.said
+
+
+@pytest.mark.skipif(
+    os.geteuid() == 0 and not os.path.exists("/usr/bin/setpriv"), reason="root may write anywhere"
+)
+def test_a_read_only_directory_needs_a_state_dir_and_says_so(stream: Stream, tmp_path):
+    (stream.source / "a").write_bytes(b"a")
+    for directory in (stream.source, *stream.source.parents):
+        if directory == tmp_path.parent.parent:
+            break
+        directory.chmod(0o755)
+    stream.source.chmod(0o555)
+    state = tmp_path / "state"
+    state.mkdir(mode=0o777)
+    state.chmod(0o777)
+
+    def run(**settings: object) -> subprocess.Popen:
+        environment = {
+            "directory": stream.source,
+            "topic": stream.topic,
+            "bootstrap_servers": stream.kafka.bootstrap_servers,
+            **QUICK,
+            **settings,
+        }
+        nobody = ["setpriv", "--reuid=65534", "--clear-groups", "--regid=65534"] if os.geteuid() == 0 else []
+        return subprocess.Popen(
+            [*nobody, sys.executable, "-m", "penstock_uploader.main"],
+            env={**os.environ, **{f"PENSTOCK_{n.upper()}": str(v) for n, v in environment.items()}},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    probe = subprocess.run(
+        ["setpriv", "--reuid=65534", "--clear-groups", "--regid=65534", sys.executable, "-c",
+         f"import penstock_uploader, os; os.listdir({str(stream.source)!r})"],
+        capture_output=True, check=False,
+    )  # fmt: skip
+    if os.geteuid() == 0 and probe.returncode:
+        pytest.skip("another user can read neither this installation nor the test's directory")
+    refused = run()
+    _, said = refused.communicate(timeout=60)
+    assert refused.returncode == 2, said
+    assert "--state-dir" in said
+    refused = run(state_dir=state, after="delete")
+    _, said = refused.communicate(timeout=60)
+    assert refused.returncode == 2, said
+    assert "--after keep" in said
+    running = run(state_dir=state)
+    try:
+        await_on_topic_of_process(stream)
+    finally:
+        running.terminate()
+        running.communicate(timeout=60)
+        stream.source.chmod(0o755)
+    assert running.returncode == 0
+
+
+def await_on_topic_of_process(stream: Stream) -> None:
+    from tests.integration.uploader.wire import files
+    from tests.waiting import eventually
+
+    eventually(lambda: files(stream.kafka, stream.topic) == {"a": b"a"})
+
+
+def test_a_source_cannot_change_its_id(stream: Stream):
+    service = watching(stream.uploader(source_id="one", **QUICK))
+    assert service.stop() == 0
+    service = stream.uploader(source_id="two", **QUICK)
+    assert service.wait() == 2
+    assert "was sent as source 'one'" in service.said
+
+
+def test_sending_once_returns_when_all_is_acknowledged_and_names_what_was_not(stream: Stream):
+    (stream.source / "d").mkdir()
+    (stream.source / "a").write_bytes(b"a")
+    (stream.source / "d" / "large").write_bytes(b"l" * 50_000)
+    settings = UploaderSettings(
+        directory=str(stream.source),
+        topic=stream.topic,
+        bootstrap_servers=stream.kafka.bootstrap_servers,
+        chunk_size=4096,
+    )
+    done = upload_once(settings, None, StopSignal())
+    assert done.complete
+    assert done.acknowledged == 2
+    done = upload_once(settings, ["a", "missing"], StopSignal())
+    assert list(done.failed) == ["missing"]
+    assert [sent.path for sent in uploads(stream.kafka, stream.topic)].count("a") == 2
+    assert not (stream.source / ".penstock").exists()
+    stream.uploader(**QUICK)
+    await_on_topic(stream, {"a": b"a", "d/large": b"l" * 50_000})
+    sources = {sent.description.source for sent in uploads(stream.kafka, stream.topic)}
+    assert len(sources) == 1
