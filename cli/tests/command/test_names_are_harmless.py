@@ -161,7 +161,7 @@ def test_the_report_is_written_in_any_encoding(encoding):
     console, file = terminal(encoding)
     Report(results, 1.0).print(console)
     output = written(file)
-    assert "10 files in many/" in output
+    assert "many/ (10 files)" in output
     assert "bad\\nname: it differs" in output
     assert "1 did not arrive" in output
 

@@ -18,6 +18,9 @@ GROUPED_FROM = 8
 
 MAX_ROWS = 30
 
+NARROW = 72
+"""Columns of a terminal below which the table leaves out what can be left out."""
+
 
 @dataclass(frozen=True)
 class Result:
@@ -101,11 +104,12 @@ class Report:
 
         Failed files have a row each; so have the others, unless there are many in their directory.
         """
+        failed = [(result.proof.path, [result]) for result in self.failures]
         by_directory: dict[str, list[Result]] = defaultdict(list)
-        alone = list(self.failures)
         for result in self.results:
             if result.problem is None:
                 by_directory[posixpath.dirname(result.proof.path)].append(result)
+        alone: list[Result] = []
         grouped: list[tuple[str, list[Result]]] = []
         for directory, members in by_directory.items():
             # Large ones speak for themselves, whatever is beside them.
@@ -114,13 +118,11 @@ class Report:
                 alone += members
                 continue
             alone += [result for result in members if result.chunks > 1]
-            grouped.append((f"{display.count(len(small), 'file')} in {directory or '.'}/", small))
-        singles = [(result.proof.path, [result]) for result in alone]
-        singles.sort(key=lambda row: (row[1][0].problem is None, -row[1][0].proof.size, row[0]))
-        grouped.sort()
-        room = max(1, MAX_ROWS - len(grouped[:MAX_ROWS]))
-        rows = grouped[:MAX_ROWS] + singles[:room]
-        rest = [r for _, members in grouped[MAX_ROWS:] + singles[room:] for r in members]
+            grouped.append((f"{directory or '.'}/ ({display.count(len(small), 'file')})", small))
+        alone.sort(key=lambda result: (-result.proof.size, result.proof.path))
+        ordered = failed + sorted(grouped) + [(result.proof.path, [result]) for result in alone]
+        rows = ordered[:MAX_ROWS]
+        rest = [result for _, members in ordered[MAX_ROWS:] for result in members]
         if rest:
             rows.append((f"{display.count(len(rest), 'other file')}", rest))
         return rows
@@ -133,26 +135,28 @@ class Report:
 
         utf8 = console.encoding.lower().startswith("utf")
         table = Table(box=box.SIMPLE_HEAD if utf8 else box.ASCII2, pad_edge=False, header_style="bold")
-        table.add_column("File", overflow="fold")
+        narrow = console.width < NARROW
+        columns = max(16, console.width - (34 if narrow else 58))
+        table.add_column("File", no_wrap=True, min_width=min(columns, 40))
         table.add_column("Size", justify="right", no_wrap=True)
-        table.add_column("Chunks", justify="right", no_wrap=True)
-        table.add_column("Close to visible", justify="right", no_wrap=True)
-        table.add_column("Digest and mtime", no_wrap=True)
-        columns = max(24, console.width - 62)
+        if not narrow:
+            table.add_column("Chunks", justify="right", no_wrap=True)
+            table.add_column("Close→visible" if utf8 else "To visible", justify="right", no_wrap=True)
+        table.add_column("BLAKE3, mtime", no_wrap=True)
         for title, members in self.rows():
             good = sum(1 for result in members if result.problem is None)
             if good == len(members):
                 verdict = Text("✓ " if utf8 else "", style="green")
-                verdict += Text("verified" if len(members) == 1 else f"{good} verified", style="default")
+                verdict.append("verified" if len(members) == 1 else f"{good} verified", style="default")
             else:
                 verdict = Text(f"{'✗ ' if utf8 else ''}{len(members) - good} failed", style="red")
-            table.add_row(
+            cells = [
                 Text(display.shortened(title, columns)),
                 Text(display.size(sum(result.proof.size for result in members))),
-                Text(f"{sum(result.chunks for result in members)}"),
-                Text(_range(members)),
-                verdict,
-            )
+            ]
+            if not narrow:
+                cells += [Text(f"{sum(result.chunks for result in members)}"), Text(_range(members))]
+            table.add_row(*cells, verdict)
         console.print(table)
         for result in self.failures[:MAX_ROWS]:
             console.print(
@@ -161,6 +165,8 @@ class Report:
                 ),
                 soft_wrap=True,
             )
+        if len(self.failures) > MAX_ROWS:
+            console.print(Text(f"and {len(self.failures) - MAX_ROWS} more", style="red"))
         console.print(self._totals(), soft_wrap=True)
 
     def _totals(self) -> Any:  # noqa: ANN401 - Rich's Text, imported when it is needed
