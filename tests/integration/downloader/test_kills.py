@@ -53,20 +53,20 @@ class Reader:
         self.look()
 
 
-def fill(sender: Sender) -> None:
-    """Put on the topic what passes every fault point at least twice."""
+def fill(sender: Sender) -> list:
+    """Put on the topic what passes every fault point; give the rest of an upload that is unfinished then."""
     large = sender.records("d/large", content(200_000, 1), chunk_size=16_384)
     sender.put(large[:6])
     for number in range(4):
         sender.send(f"small/{number}", content(100 + number, number))
-    sender.put(large[6:])
     sender.send("e/second", content(60_000, 2), chunk_size=16_384)
     sender.sent["d/large"] = content(200_000, 1)
+    return large[6:]
 
 
 @pytest.mark.parametrize("point", CRASH_POINTS)
 def test_killed_at(stream: Stream, sender: Sender, point: str):
-    fill(sender)
+    rest = fill(sender)
     settings = {"until_idle": 0.4, "commit_bytes": 30_000}
     reader = Reader(stream.destination, sender.sent)
     try:
@@ -75,6 +75,7 @@ def test_killed_at(stream: Stream, sender: Sender, point: str):
             assert first.wait() == -9
         killed = stream.downloader(**settings, environment={"PENSTOCK_CRASH_AT": point})
         assert killed.wait() == -9, f"it never got to {point}:\n{killed.said}"
+        sender.put(rest)
         last = stream.downloader(**settings)
         assert last.wait() == 0, last.said
     finally:

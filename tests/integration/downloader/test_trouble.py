@@ -159,7 +159,7 @@ def test_a_broker_that_goes_and_comes_back_costs_nothing(own_broker, make_stream
     sender.send("before", content(100_000))
     eventually(lambda: (stream.destination / "before").exists(), describe=lambda: service.said)
     broker.stop()
-    eventually(lambda: "waiting for it" in service.said, describe=lambda: service.said)
+    eventually(lambda: "waiting for one" in service.said, describe=lambda: service.said)
     broker.start()
     sender.send("after", content(100_000, 1))
     eventually(lambda: (stream.destination / "after").exists(), timeout=60, describe=lambda: service.said)

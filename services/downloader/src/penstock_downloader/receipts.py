@@ -9,14 +9,14 @@ from collections.abc import Callable
 from typing import Final
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicCollection
-from confluent_kafka.admin import AclOperation, AdminClient  # type: ignore[attr-defined]
+from confluent_kafka.admin import AclOperation  # type: ignore[attr-defined]
 
 from penstock_downloader import metrics
 from servicekit.events import Event, encode, receipts_topic
 from servicekit.exceptions import NotAuthorized, explain_kafka
 from servicekit.faults import crash_point, declare
 from servicekit.http import Health
-from servicekit.kafka import ClientHealth, admin_config, make_producer
+from servicekit.kafka import ClientHealth, make_admin, make_producer
 from servicekit.settings import ServiceSettings
 from servicekit.topics import TopicInfo, Topics
 
@@ -43,7 +43,7 @@ def ensure_receipts_topic(settings: ServiceSettings, topics: Topics, stream: Top
         else str(int(max(keep or 0, RETENTION_SECONDS)) * 1000),
     }
     topics.ensure_topic(name, partitions=1, config=config)
-    admin = AdminClient(admin_config(settings))
+    admin = make_admin(settings)
     try:
         described = admin.describe_topics(
             TopicCollection([name]), include_authorized_operations=True, request_timeout=10.0
