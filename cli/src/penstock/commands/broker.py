@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import click
@@ -12,7 +13,8 @@ from penstock.help import Command, Option
 def _run(port: int, data_dir: str | None) -> None:
     from penstock.broker import run
 
-    click.echo("starting Apache Kafka ...", err=True)
+    if sys.stderr.isatty():
+        click.echo("starting Apache Kafka ...", err=True)
     run(port, Path(data_dir) if data_dir else None, say=lambda line: click.echo(line))
 
 
