@@ -15,9 +15,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
 
-from chunkproto import InvalidRecord, Reason, UploadId
+from chunkproto import InvalidRecord, UploadId
 from penstock_uploader.ledger import FINAL, Answer, Ledger, Outcome, Upload
 from servicekit.events import Event, FileDelivered, FileRejected, FileSkipped, RangeLost, decode
 from servicekit.exceptions import NotOurEvent, PenstockError, explain_kafka
@@ -64,7 +64,7 @@ def after_rejection(event: FileRejected, known: Answer | None, max_resends: int)
     if known is not None and known.upload == upload and known.outcome is not Outcome.RESENT:
         return None
     resends = known.resends if known else 0
-    return _again(event.destination, event.reason, _helps(event.reason), upload, resends, max_resends)
+    return _again(event.destination, event.reason, event.asks_again, upload, resends, max_resends)
 
 
 def after_loss(destination: str, upload: UploadId, known: Answer | None, max_resends: int) -> Answer | None:
@@ -86,13 +86,6 @@ def _again(
     if helps and resends < max_resends:
         return Answer(destination, Outcome.AGAIN, reason, upload, resends + 1)
     return Answer(destination, Outcome.FAILED, reason, upload, resends)
-
-
-def _helps(reason: str) -> bool:
-    try:
-        return Reason(reason).sending_again_helps
-    except ValueError:
-        return False
 
 
 @dataclass(slots=True)
@@ -119,7 +112,8 @@ class AnswersReader:
     ) -> None:
         self.topic = topic
         self.health = ClientHealth("answers", settings.bootstrap_servers)
-        self._source_key = source_id.encode("utf-8", "surrogateescape")
+        # A destination that has lost an upload's beginning may know its id and not whose it is.
+        self._our_keys = (source_id.encode("utf-8", "surrogateescape"), b"", None)
         self._source_id = source_id
         self._wake = wake
         self._ready: queue.Queue[Answers] = queue.Queue(maxsize=4)
@@ -200,13 +194,17 @@ class AnswersReader:
         for message in messages:
             trouble = message.error()
             if trouble is not None:
+                if trouble.code() == KafkaError.GROUP_AUTHORIZATION_FAILED:
+                    continue  # librdkafka looks for a coordinator though we commit nothing: no right is missing
                 self._complain(explain_kafka(trouble, topic=self.topic.name))
                 continue
             number, offset, value = message.partition(), message.offset(), message.value()
             if number is None or offset is None:
                 continue
             answers.positions[number] = offset + 1
-            if message.key() != self._source_key and (value is None or RangeLost.type.encode() not in value):
+            if message.key() not in self._our_keys and (
+                value is None or RangeLost.type.encode() not in value
+            ):
                 continue
             try:
                 answers.events.append(decode(value if isinstance(value, bytes) else None))
@@ -227,8 +225,10 @@ class AnswersReader:
 
 
 def upload_id_of(event: Event, source_id: str) -> UploadId | None:
-    """Give the upload that an answer is about; None if it is no upload of this source."""
-    if not isinstance(event, FileDelivered | FileRejected | FileSkipped) or event.source_id != source_id:
+    """Give the upload that an answer is about; None if it is certainly no upload of this source."""
+    if not isinstance(event, FileDelivered | FileRejected | FileSkipped):
+        return None
+    if event.source_id not in (source_id, ""):
         return None
     try:
         return UploadId.parse(event.upload_id)
