@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 from chunkproto import Description, UploadId
 from penstock import display
-from penstock.progress import Board, board, is_terminal
+from penstock.progress import REMEMBERED, Board, board, is_terminal
 from penstock_downloader.service import Downloader
 from penstock_downloader.settings import DownloaderSettings
 from penstock_uploader.service import Uploader
@@ -94,6 +94,8 @@ class DownloadObserver:
 
     def started(self, upload_id: UploadId, description: Description) -> None:
         """See `penstock_downloader.observer.Observer`."""
+        if len(self._files) >= REMEMBERED:
+            del self._files[next(iter(self._files))]
         self._files[upload_id] = description
         self._board.progress(description.path, 0, description.size)
 

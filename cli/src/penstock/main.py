@@ -169,8 +169,8 @@ def _explain(name: str, error: Exception) -> int:
     elif (code := exit_code_of(error)) is not None:  # type: ignore[assignment]
         message = str(error)
     else:
-        message, code = describe_bug(error), 70
-        if os.environ.get("PENSTOCK_LOG_LEVEL", "").lower() == "debug" or "debug" in sys.argv:
+        message, code = describe_bug(error).replace("--log-level debug", "PENSTOCK_LOG_LEVEL=debug"), 70
+        if os.environ.get("PENSTOCK_LOG_LEVEL", "").lower() == "debug":
             import traceback
 
             traceback.print_exception(error)

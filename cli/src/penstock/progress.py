@@ -36,6 +36,12 @@ LINE_SECONDS = 2.0
 
 SPEED_WINDOW_SECONDS = 3.0
 
+STALE_SECONDS = 300.0
+"""A file of which nothing was heard for so long is not shown: it is gone, or someone else's by now."""
+
+REMEMBERED = 1000
+"""Of failed files, and of files on their way, at most so many are remembered: a service runs for years."""
+
 
 @dataclass(eq=False)
 class Transfer:
@@ -46,6 +52,8 @@ class Transfer:
     done: int = 0
     note: str = ""
     """What it waits for, in a word, once all its bytes have left."""
+    heard: float = 0.0
+    """When something was heard of it, on the monotonic clock."""
 
 
 @dataclass
@@ -90,8 +98,11 @@ class Board:
         with self._lock:
             transfer = self._active.get(name)
             if transfer is None:
+                if len(self._active) >= REMEMBERED:
+                    del self._active[next(iter(self._active))]
                 transfer = self._active[name] = Transfer(name, size)
             transfer.done, transfer.size, transfer.note = done, size, note
+            transfer.heard = time.monotonic()
 
     def finished(self, name: str, size: int, note: str = "") -> None:
         """Say that all is done with a file."""
@@ -108,16 +119,15 @@ class Board:
 
     def failed(self, name: str, reason: str) -> None:
         """Say that a file will not arrive (unless it is sent again)."""
-        with self._lock:
-            self._active.pop(name, None)
-            self.totals.failed[name] = reason
+        self.refused(name, reason)
         self._report_failure(name, reason)
 
     def refused(self, name: str, reason: str) -> None:
         """Say that a file will not arrive; its service's own log says why."""
         with self._lock:
             self._active.pop(name, None)
-            self.totals.failed[name] = reason
+            if len(self.totals.failed) < REMEMBERED:
+                self.totals.failed[name] = reason
 
     def dropped(self, name: str) -> None:
         """Say that a file is no longer on its way: it has changed, or is gone."""
@@ -148,7 +158,10 @@ class Board:
 
     def _speed(self) -> float:
         """Bytes a second, lately. Called with the lock held."""
-        now, moved = time.monotonic(), self._bytes_so_far()
+        now = time.monotonic()
+        for name in [t.name for t in self._active.values() if now - t.heard > STALE_SECONDS]:
+            del self._active[name]
+        moved = self._bytes_so_far()
         self._moved.append((now, moved))
         while len(self._moved) > 2 and now - self._moved[0][0] > SPEED_WINDOW_SECONDS:
             self._moved.popleft()
