@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+
 from chunkproto import Description, UndecodableRecord, UploadId, Whole, partition_for
 from chunkproto.checkpoint import Checkpoint, Entry
 from chunkproto.native import HEADER, decode, encode_header

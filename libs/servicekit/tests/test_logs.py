@@ -172,6 +172,7 @@ class TestSecrets:
         text = "a" * 200_000
 
         assert logs.mask_secrets(text) == text
+        assert logs.mask_secrets(text + "token=hush") == text + "token=***"
 
 
 class TestLimiter:

@@ -11,7 +11,6 @@ from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 from penstock.progress import Board
 from servicekit.events import (
     EVENTS_TOPIC,
-    RESENDABLE,
     Event,
     FileDelivered,
     FileRejected,
@@ -124,6 +123,6 @@ class Follower:
         elif isinstance(event, FileRejected):
             self._last_sign = time.monotonic()
             self._over.add(event.upload_id)
-            if event.reason not in RESENDABLE:
+            if not event.asks_again:
                 self.rejected[event.path] = event
                 self.board.failed(event.path, f"{event.reason}: {event.detail}")

@@ -22,6 +22,7 @@ from confluent_kafka import KafkaError, KafkaException, Message
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from typing_extensions import override
 
+from chunkproto import Reason
 from servicekit import metrics
 from servicekit.exceptions import NotOurEvent, PenstockError, explain_kafka
 from servicekit.kafka import make_producer
@@ -31,12 +32,6 @@ from servicekit.settings import ServiceSettings
 log = logging.getLogger(__name__)
 
 EVENTS_TOPIC = "penstock.events"
-
-# Why a destination rejects an upload. These three mean that sending it again can help.
-INCOMPLETE = "incomplete"
-DIGEST = "digest"
-EXPIRED = "expired"
-RESENDABLE = frozenset({INCOMPLETE, DIGEST, EXPIRED})
 
 
 def receipts_topic(topic: str) -> str:
@@ -149,9 +144,14 @@ class FileRejected(UploadReceipt):
     path: str = ""
     size: int = -1
     reason: str
-    """One word, such as `digest`; those in RESENDABLE ask for the file again."""
+    """One word, such as `digest`: a `chunkproto.Reason`, or one that a newer destination knows."""
     detail: str = ""
     """One line for people."""
+
+    @property
+    def asks_again(self) -> bool:
+        """Whether sending the same file once more may well deliver it."""
+        return self.reason in _MENDED_BY_SENDING_AGAIN
 
     @property
     @override
@@ -290,6 +290,8 @@ class ServiceHeartbeat(Event):
     def key(self) -> str:
         return self.program_id
 
+
+_MENDED_BY_SENDING_AGAIN = frozenset(reason.value for reason in Reason if reason.sending_again_helps)
 
 RECEIPTS: tuple[type[Event], ...] = (FileDelivered, FileRejected, FileSkipped, RangeLost)
 TELEMETRY: tuple[type[Event], ...] = (FileDiscovered, FileUploading, FileUploaded, ServiceHeartbeat)

@@ -33,11 +33,10 @@ MASK = "***"
 _SECRET_NAME = re.compile(
     r"password|passwd|passphrase|secret|token|credential|jaas|oauth|\.pem$|_pem$|api.?key", re.IGNORECASE
 )
-# Looked for first: the expression below is slow on long words without any of these.
-_SECRET_WORD = re.compile(r"passw|passphrase|secret|token|jaas|oauth", re.IGNORECASE)
+# From the telling word on: what stands before it in a name stays as it is, and costs no time.
 _SECRET_IN_TEXT = re.compile(
-    r"(?P<name>[\w.\-]*(?:password|passwd|passphrase|secret|token|jaas\.config|oauthbearer\.config)[\w.\-]*)"
-    r"(?P<sep>[\"']?\s*[=:]\s*)(?P<value>\"[^\"]*\"|'[^']*'|[^\s,;}\])]+)",
+    r"(?P<name>(?:passw|passphrase|secret|token|jaas\.config|oauthbearer\.config)[\w.\-]*[\"']?\s*[=:]\s*)"
+    r"(?:\"[^\"]*\"|'[^']*'|[^\s,;}\])]+)",
     re.IGNORECASE,
 )
 _PEM = re.compile(r"-----BEGIN [A-Z ]+-----.*?(?:-----END [A-Z ]+-----|$)", re.DOTALL)
@@ -52,8 +51,7 @@ def is_secret(name: str) -> bool:
 
 def mask_secrets(text: str) -> str:
     """Return `text` with what looks like the value of a secret (`sasl.password=x`, a PEM block) masked."""
-    if _SECRET_WORD.search(text):
-        text = _SECRET_IN_TEXT.sub(lambda found: f"{found['name']}{found['sep']}{MASK}", text)
+    text = _SECRET_IN_TEXT.sub(lambda found: found["name"] + MASK, text)
     return _PEM.sub(MASK, text) if "-----BEGIN" in text else text
 
 

@@ -17,6 +17,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # it has no _
     ResourceType,
 )
 
+from chunkproto.native import RECORD_OVERHEAD_BYTES
 from servicekit.exceptions import (
     KafkaFailed,
     NotAuthorized,
@@ -33,10 +34,6 @@ log = logging.getLogger(__name__)
 
 _Key = TypeVar("_Key")
 _Answer = TypeVar("_Answer")
-
-RECORD_OVERHEAD = 20 * 1024
-"""Bytes that a record may have beside its chunk: a path of 4 KiB in key and header, 8 KiB of user metadata
-(the limits of the wire), destinations, digest, Kafka's 61 bytes of batch and some of record; rounded up."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +89,7 @@ class TopicProblem:
 
 
 def check_topic_can_carry(
-    info: TopicInfo, chunk_size: int, *, overhead: int = RECORD_OVERHEAD
+    info: TopicInfo, chunk_size: int, *, overhead: int = RECORD_OVERHEAD_BYTES
 ) -> list[TopicProblem]:
     """Return what stands against sending chunks of `chunk_size` bytes to this topic. Pure.
 
@@ -149,7 +146,7 @@ def check_topic_can_carry(
 
 
 def require_topic_can_carry(
-    info: TopicInfo, chunk_size: int, *, overhead: int = RECORD_OVERHEAD
+    info: TopicInfo, chunk_size: int, *, overhead: int = RECORD_OVERHEAD_BYTES
 ) -> list[str]:
     """Raise TopicRefused if the topic cannot carry chunks of `chunk_size` bytes; else return the warnings."""
     problems = check_topic_can_carry(info, chunk_size, overhead=overhead)

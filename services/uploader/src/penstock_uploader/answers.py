@@ -195,7 +195,7 @@ class AnswersReader:
             trouble = message.error()
             if trouble is not None:
                 if trouble.code() == KafkaError.GROUP_AUTHORIZATION_FAILED:
-                    continue  # librdkafka looks for a coordinator though we commit nothing: no right is missing
+                    continue  # librdkafka looks for a coordinator though we commit nothing
                 self._complain(explain_kafka(trouble, topic=self.topic.name))
                 continue
             number, offset, value = message.partition(), message.offset(), message.value()
