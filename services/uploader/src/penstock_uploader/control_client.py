@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sqlite3
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -71,10 +70,7 @@ class ControlClient:
         path = os.path.join(self.state_dir, "ledger.db")
         if not os.path.exists(path):
             raise StateError(f"there is no ledger in {self.state_dir!r}: no uploader ever used it")
-        try:
-            ledger = Ledger(path)
-        except sqlite3.Error as error:
-            raise StateError(f"ledger {path!r} cannot be read: {error}") from None
+        ledger = Ledger(path, read_only=True)
         try:
             while page := ledger.page(after, 500):
                 for file, upload in page:

@@ -23,6 +23,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
+from urllib.parse import quote
 
 from chunkproto import UploadId
 from chunkproto.paths import decode_path, encode_path
@@ -271,9 +272,17 @@ class Ledger:
     Raises StateError when another uploader has it, or when it is no ledger of ours.
     """
 
-    def __init__(self, path: str, *, durable: bool = False, now_ms: int = 0) -> None:
+    def __init__(self, path: str, *, durable: bool = False, now_ms: int = 0, read_only: bool = False) -> None:
+        """Open it; `durable`: for a power cut too; `now_ms`: its birth, if it is made.
+
+        `read_only` is for looking while no uploader runs: nothing is made, locked or changed.
+        """
         self.path = path
         try:
+            if read_only:
+                self._db = sqlite3.connect(f"file:{quote(os.fsencode(path))}?mode=ro", uri=True)
+                self.is_new = False
+                return
             self._db = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
             self._db.execute("PRAGMA locking_mode=EXCLUSIVE")
             self._db.execute("PRAGMA journal_mode=WAL")
@@ -839,12 +848,6 @@ class Ledger:
                 why = f"{name}: {outcome or 'no answer yet'}{f' ({reason})' if reason else ''}"
                 found.append((decode_path(path), why, outcome == Outcome.FAILED))
         return found[:limit]
-
-    def counts(self) -> dict[str, int]:
-        """Give the number of files, and of answers by outcome."""
-        counted = {"files": self._all("SELECT count(*) FROM files")[0][0]}
-        counted.update(self._all("SELECT outcome, count(*) FROM answers GROUP BY outcome"))
-        return counted
 
 
 def _numbers(fingerprint: Fingerprint) -> tuple[int, int, int, int]:

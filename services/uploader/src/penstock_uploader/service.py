@@ -961,7 +961,8 @@ class Uploader:
         waiting: dict[str, list[str]] = {}
         settling = self._discovery.settle.paths()
         if settling:
-            self._discovery.settle.hurry(time.monotonic())
+            if not self._troubles:  # what is in trouble has a backoff of another kind
+                self._discovery.settle.hurry(time.monotonic())
             waiting["settling"] = settling[:_LISTED]
         if len(self._schedule):
             waiting["queued"] = list(self._schedule)[:_LISTED]
