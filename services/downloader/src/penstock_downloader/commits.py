@@ -96,6 +96,9 @@ class Commits:
         cycle = self._cycle
         if cycle is None or not cycle.sent:
             return
+        answered = {(one.partition, one.offset) for one in partitions}
+        if partitions and answered != {(number, point.offset) for number, (_, point) in cycle.sent.items()}:
+            return  # of a commit that a rebalance has overtaken
         self._note(cycle.sent, error, partitions)
         self._finish()
 

@@ -8,7 +8,7 @@ from chunkproto import Description, UploadId
 
 
 class Observer(Protocol):
-    """Told, in the downloader's own thread, what happens to each file. It must return at once."""
+    """Told, from the downloader's threads, what happens to each file. It must return at once."""
 
     def started(self, upload_id: UploadId, description: Description) -> None:
         """Say that the first record of a file of several records was written."""
