@@ -107,6 +107,16 @@ class RenameNoReplace:
 
         assert os.readlink(os.path.join(directory, "b")) == "nowhere"
 
+    def test_a_link_in_an_open_directory_is_not_followed_either(self, directory, rename):
+        os.symlink("nowhere", os.path.join(directory, "a"))
+        here = os.open(directory, os.O_RDONLY)
+        try:
+            rename("a", "b", source_dir_fd=here, target_dir_fd=here)
+        finally:
+            os.close(here)
+
+        assert os.readlink(os.path.join(directory, "b")) == "nowhere"
+
     def test_names_may_be_any_bytes(self, directory, rename):
         source = write(directory, os.fsdecode(b"a\xff"))
 
@@ -250,6 +260,7 @@ class TestFileSystemType:
             ("/data/a/b", "nfs4"),
             ("/data/my disk/x", "fuse.sshfs"),
             ("/database/x", "xfs"),
+            ("/dataset/x", "ext4"),
             ("/data/over/x", "tmpfs"),
         ],
     )

@@ -2,8 +2,9 @@
 
 import pytest
 
+from chunkproto.native import RECORD_OVERHEAD_BYTES
 from servicekit.exceptions import TopicRefused
-from servicekit.topics import RECORD_OVERHEAD, TopicInfo, check_topic_can_carry, require_topic_can_carry
+from servicekit.topics import TopicInfo, check_topic_can_carry, require_topic_can_carry
 
 CHUNK = 512 * 1024
 
@@ -42,12 +43,12 @@ def test_compaction_is_refused(policy):
 
 @pytest.mark.parametrize("key", ["max_message_bytes", "segment_bytes"])
 def test_a_limit_below_chunk_and_overhead_is_refused_with_both_cures(key):
-    needed = CHUNK + RECORD_OVERHEAD
+    needed = CHUNK + RECORD_OVERHEAD_BYTES
 
     assert refusals(topic(**{key: str(needed)})) == []
     (message,) = refusals(topic(**{key: str(needed - 1)}))
     assert f"at least {needed}" in message
-    assert f"lower the chunk size to {needed - 1 - RECORD_OVERHEAD}" in message
+    assert f"lower the chunk size to {needed - 1 - RECORD_OVERHEAD_BYTES}" in message
 
 
 def test_a_single_copy_is_a_warning():
