@@ -22,6 +22,7 @@ QUICK = {"settle_seconds": 0.1, "chunk_size": 4096}
     ("settings", "words"),
     [
         ({"after": "delete", "after_when": "delivered"}, "--after-receipt-from"),
+        ({"after": "delete", "after_receipt_from": "archive"}, "--after-when delivered"),
         ({"after_move_to": "/tmp"}, "--after move"),
         ({"prefix": "../x"}, "prefix"),
         ({"prefix": "{nobody}"}, "known are"),

@@ -144,10 +144,16 @@ class UploaderSettings(ServiceSettings):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if self.after != "keep" and self.after_when == "delivered" and not self.after_receipt_from:
+        if self.after_when == "delivered" and not self.after_receipt_from:
             raise ValueError(
                 "--after-when delivered needs at least one --after-receipt-from: the destinations whose "
                 "receipts must be there before a file is removed"
+            )
+        if self.after != "keep" and self.after_when != "delivered" and self.after_receipt_from:
+            raise ValueError(
+                f"--after {self.after} with --after-receipt-from needs --after-when delivered: as it is, files "
+                f"would go as soon as Kafka has them, whoever has received them. If that is meant, leave out "
+                f"--after-receipt-from"
             )
         if self.after_move_to is not None and self.after != "move":
             raise ValueError("--after-move-to needs --after move")
