@@ -268,7 +268,7 @@ def test_uploads_beyond_the_capacity_hold_the_commit_at_the_oldest_of_them():
     checkpoint = assembly.checkpoint(CAPACITY + 3)
     assert checkpoint.offset == CAPACITY
     assert len(checkpoint.entries) == CAPACITY
-    assert len(checkpoint.encode_metadata()) <= 4000
+    assert len(checkpoint.encode_metadata("topic")) <= 4000
 
 
 def test_a_resumed_upload_goes_on_at_the_chunk_after_its_durable_ones():

@@ -133,7 +133,7 @@ class Destination:
         if checkpoint.offset < self.committed.offset:
             event("a commit would go back")
             return
-        self.committed = Checkpoint.decode(checkpoint.offset, checkpoint.encode_metadata())
+        self.committed = Checkpoint.decode(checkpoint.offset, checkpoint.encode_metadata("t"), "t")
 
 
 @given(topics(), st.data())

@@ -49,7 +49,7 @@ def test_a_checkpoints_text_is_the_one_named(vector):
         Entry(UploadId.parse(entry["upload_id"]), entry["first_offset"], entry["chunks"])
         for entry in vector["entries"]
     )
-    assert Checkpoint(vector["offset"], entries).encode_metadata() == vector["metadata"]
+    assert Checkpoint(vector["offset"], entries).encode_metadata(vector["topic_id"]) == vector["metadata"]
 
 
 def test_the_vector_with_every_field_says_what_the_specification_says():

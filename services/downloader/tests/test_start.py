@@ -5,6 +5,8 @@ from services.downloader.tests.records import new_id
 from chunkproto.checkpoint import Checkpoint, Entry
 from penstock_downloader.partition import plan_start
 
+TOPIC = "i1wwCMdETryat_9yTgK1qQ"
+
 
 def start(committed, metadata="", log_start=0, log_end=1000, delivered=(), partials=()):
     return plan_start(
@@ -12,13 +14,14 @@ def start(committed, metadata="", log_start=0, log_end=1000, delivered=(), parti
         metadata,
         log_start,
         log_end,
+        TOPIC,
         is_delivered=lambda upload_id: upload_id in delivered,
         has_partial=lambda upload_id: upload_id in partials,
     )
 
 
 def checkpoint(offset, *entries):
-    return Checkpoint(offset, entries).encode_metadata()
+    return Checkpoint(offset, entries).encode_metadata(TOPIC)
 
 
 def test_without_a_commit_everything_that_there_is_is_read_and_nothing_counts_as_lost():
@@ -71,6 +74,13 @@ def test_an_offset_beyond_the_end_is_one_of_another_log():
     found = start(100, log_start=0, log_end=20)
     assert (found.offset, found.committed, found.lost) == (0, None, None)
     assert "log ends at 20" in found.remark
+
+
+def test_an_offset_of_a_topic_that_was_made_again_means_reading_everything():
+    metadata = Checkpoint(100).encode_metadata("the-one-before")
+    found = start(100, metadata)
+    assert (found.offset, found.below, found.committed) == (0, 0, None)
+    assert "another topic" in found.remark
 
 
 def test_metadata_of_a_newer_version_means_reading_everything_again():

@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from services.downloader.tests.records import MTIME_NS, file
-from services.downloader.tests.simulation import Broker, run_in_child
+from services.downloader.tests.simulation import TOPIC_ID, Broker, run_in_child
 
 from chunkproto import Chunk, End, Whole
+from chunkproto.checkpoint import Checkpoint
 from penstock_downloader.service import Downloader
 from servicekit import faults
 
@@ -159,7 +160,7 @@ def test_in_mid_file_it_goes_on_although_the_head_of_the_topic_is_gone(tmp_path)
     run_in_child(tmp_path, records, {"PENSTOCK_CRASH_AT": "partial.before-write:8"})
     committed, metadata = Broker(tmp_path).committed()
     assert committed > 0
-    assert metadata
+    assert Checkpoint.decode(committed, metadata, TOPIC_ID).entries
     user = User(tmp_path / "root")
     assert run_in_child(tmp_path, records, {}, log_start=committed)
     user.look()

@@ -206,8 +206,10 @@ class Commits:
 
     def _offsets(self, sent: Mapping[int, tuple[Partition, Checkpoint]]) -> list[TopicPartition]:
         return [
-            TopicPartition(self._topic, number, checkpoint.offset, checkpoint.encode_metadata())
-            for number, (_, checkpoint) in sent.items()
+            TopicPartition(
+                self._topic, number, checkpoint.offset, checkpoint.encode_metadata(partition.topic_id)
+            )
+            for number, (partition, checkpoint) in sent.items()
         ]
 
     def _note(

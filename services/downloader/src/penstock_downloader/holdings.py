@@ -106,10 +106,11 @@ class Holdings:
             metadata,
             log_range.start,
             log_range.end,
+            topic_id,
             is_delivered=lambda upload_id: delivered_log.find(upload_id) is not None,
             has_partial=lambda upload_id: str(upload_id) in present,
         )
-        partition = Partition.begin(number, tenure, start, self._intake.judge, time.monotonic())
+        partition = Partition.begin(number, topic_id, tenure, start, self._intake.judge, time.monotonic())
         self._by_number[number] = partition
         metrics.PARTITIONS.set(len(self._by_number))
         log.info(

@@ -36,6 +36,7 @@ def plan_start(
     metadata: str | None,
     log_start: int,
     log_end: int,
+    topic_id: str,
     *,
     is_delivered: Callable[[UploadId], bool],
     has_partial: Callable[[UploadId], bool],
@@ -45,9 +46,10 @@ def plan_start(
     - No offset committed: from the log start; what lay below it is history.
     - An offset beyond the log's end: the log is another one (the topic was made again) or was cut (unclean
       leader election). From its start: the delivered log keeps everything from being delivered twice.
-    - Metadata that a newer version of ours wrote: also from the log start, for which uploads are unfinished
-      is not known, and their sources may be gone (`after=delete`); reading more is the only safe way.
-      Metadata of some other program: someone set this offset, and meant it.
+    - Metadata of a topic of the same name that is gone, or that a newer version of ours wrote: also from the
+      log start, for which uploads are unfinished is not known, and their sources may be gone
+      (`after=delete`); reading more is the only safe way. Metadata of some other program: someone set this
+      offset, and meant it.
     - Else from the committed offset, or from the first record of the oldest unfinished upload that is not on
       this volume.
     """
@@ -63,7 +65,7 @@ def plan_start(
     entries: tuple[Entry, ...] = ()
     remark = ""
     try:
-        entries = Checkpoint.decode(committed, metadata).entries
+        entries = Checkpoint.decode(committed, metadata, topic_id).entries
     except UnreadableCheckpoint as error:
         if metadata is not None and _OURS.match(metadata):
             return Start(log_start, log_start, None, remark=f"{error}; read from the log start")
@@ -89,6 +91,7 @@ class Partition:
     """One partition, from its assignment to its end here."""
 
     number: int
+    topic_id: str
     tenure: Tenure
     assembly: Assembly
     position: int
@@ -105,13 +108,15 @@ class Partition:
     _holds: dict[int, int] = field(default_factory=dict)
 
     @classmethod
-    def begin(cls, number: int, tenure: Tenure, start: Start, judge: Judge, now: float) -> Partition:
+    def begin(
+        cls, number: int, topic_id: str, tenure: Tenure, start: Start, judge: Judge, now: float
+    ) -> Partition:
         """Begin where `start` says."""
         assembly = Assembly(
             judge, committed=start.below, resumed=start.resumed, replayed=start.replayed, now=now
         )
         committed = None if start.committed is None else Checkpoint(start.committed)
-        return cls(number, tenure, assembly, start.offset, committed)
+        return cls(number, topic_id, tenure, assembly, start.offset, committed)
 
     def hold(self, offset: int) -> None:
         """Let no commit pass this offset until it is released as often as it was held."""
