@@ -249,6 +249,7 @@ class Broker:
             self._wait_for_port(deadline)
             wait_until_usable(
                 self.client_config(),
+                cluster_id=_read_properties(self._log_directory / "meta.properties")["cluster.id"],
                 node_id=self._membership.node_id,
                 nodes=nodes or len(self._membership.controllers) // 2 + 1,
                 deadline=deadline,

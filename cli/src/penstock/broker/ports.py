@@ -11,6 +11,8 @@ from penstock.broker.settings import LOOPBACK
 # its clients keep connecting to its port: from that range, one of them would in time be given the very port
 # as its own, be connected to itself, and keep the broker from coming back.
 _CHOICE = range(20000, 32000)
+_RANDOM = random.SystemRandom()
+"""Not the module's own generator: tests seed it, and two of them would choose the same ports."""
 
 
 def is_free(port: int) -> bool:
@@ -29,5 +31,5 @@ def is_free(port: int) -> bool:
 
 def free_ports(count: int) -> list[int]:
     """Return ports that nobody listens on; unlikely to be chosen by anyone else until they are used."""
-    candidates = (port for port in random.sample(_CHOICE, len(_CHOICE)) if is_free(port))
+    candidates = (port for port in _RANDOM.sample(_CHOICE, len(_CHOICE)) if is_free(port))
     return list(itertools.islice(candidates, count))

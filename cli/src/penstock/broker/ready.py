@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
+from typing import cast
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
@@ -22,6 +23,7 @@ class NotReadyError(Exception):
 def wait_until_usable(
     client_config: Mapping[str, str],
     *,
+    cluster_id: str,
     node_id: int,
     nodes: int,
     deadline: float,
@@ -32,8 +34,8 @@ def wait_until_usable(
     Partitions that have no replica on any broker that runs are left out.
 
     An open port is not enough: after a restart, leaders are not elected yet, and a group's first question of
-    its coordinator creates and loads the offsets topic. So wait until `nodes` brokers are known, `node_id`
-    among them, and each partition tells its offsets, and ask for a coordinator once.
+    its coordinator creates and loads the offsets topic. So wait until `nodes` brokers of the cluster are
+    known, `node_id` among them, and each partition tells its offsets, and ask for a coordinator once.
 
     `deadline` is in the time of `time.monotonic`. `check_alive` raises when waiting longer is in vain. (The
     coordinator is asked with a consumer: AdminClient.list_consumer_group_offsets can crash Python while there
@@ -44,6 +46,10 @@ def wait_until_usable(
 
     def every_partition_has_a_leader() -> None:
         metadata = admin.list_topics(timeout=_ATTEMPT_SECONDS)
+        answering = cast("str", metadata.cluster_id)  # the stubs say that it is None
+        if answering != cluster_id:
+            # Another broker was quicker to take the port; ours is about to end because of it.
+            raise NotReadyError(f"cluster {answering} answers, not {cluster_id}")
         if len(metadata.brokers) < nodes:
             raise NotReadyError(f"{len(metadata.brokers)} of {nodes} brokers are there")
         if node_id not in metadata.brokers:

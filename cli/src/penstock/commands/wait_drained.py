@@ -15,7 +15,8 @@ from penstock import display, progress
 from penstock.asking import json_option, state_dir_option, uploader_of, watched_argument
 from penstock.help import Command, Option
 from penstock.main import say
-from servicekit.exceptions import ConfigurationError, StateError
+from penstock_uploader.control_client import NoDestinations
+from servicekit.exceptions import ConfigurationError
 
 _ONE_QUESTION_SECONDS = 3600.0
 LISTED = 20
@@ -38,9 +39,7 @@ def _run(
                 answer = asked.client.drained(
                     min(left, _ONE_QUESTION_SECONDS), delivered=delivered, receipts_from=receipt_from
                 )
-            except StateError as error:
-                if "by whom" not in str(error):
-                    raise
+            except NoDestinations:
                 raise ConfigurationError(
                     "delivered by whom? Name destinations with --receipt-from, or let the uploader know them "
                     "with --after-receipt-from"
