@@ -24,6 +24,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     # name: (group, what it does). The command `a-b` is `command` in `penstock.commands.a_b`.
     "demo": ("Try it", "Watch real files stream through a real Kafka on this machine, with proof."),
     "broker": ("Try it", "Run a Kafka broker on this machine, without Docker and without installing Java."),
+    "create-topic": ("Move files", "Make the topic of a stream, with settings that are safe for files."),
     "watch": ("Move files", "Stream the files of a directory to a topic, as they appear, until stopped."),
     "upload": ("Move files", "Send files or directories to a topic once, and wait until Kafka has them."),
     "download": ("Move files", "Deliver the files of a topic to a directory, and give a receipt for each."),

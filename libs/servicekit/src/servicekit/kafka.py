@@ -23,6 +23,7 @@ users):
 | queued.min.messages | | 10 000 | fetch ahead up to this or the bytes above, which count for chunks |
 | fetch.max.bytes | | 4 MiB | one answer; one per broker can come in above the queue's limit |
 | max.partition.fetch.bytes | | 2 MiB | several chunks in one answer: one partition alone is fast too |
+| session.timeout.ms | | 10 s | a replica that died is replaced soon; classic protocol only |
 | fetch.queue.backoff.ms | | 5 | the default of 1000 makes a small queue crawl at 20 MB/s |
 
 Above what Python and the libraries take (52 MB), a consumer is then resident with about 16 MiB + 4 MiB x
@@ -40,10 +41,14 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from typing import Any, Literal, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # it has no __all__
+    AdminClient,
+    ConfigResource,
+    ResourceType,
+)
 from typing_extensions import override
 
 from servicekit import metrics
@@ -97,6 +102,14 @@ _CONSUMER: dict[str, object] = {
     "max.partition.fetch.bytes": 2 * MIB,
     "fetch.queue.backoff.ms": 5,
 }
+
+CLASSIC_SESSION_SECONDS: Final = 10
+"""After a crash another member, or the same one restarted, waits so long for its partitions. The default of
+45 s is for programs whose garbage collector stops them; librdkafka sends heartbeats (every 3 s) from a
+thread of its own."""
+
+_SHORTEST_SESSION_SECONDS: Final = 5.0
+"""Less than any sensible `group.consumer.min.session.timeout.ms` (45 s by default)."""
 
 # Properties that a user may not set, and why.
 _GUARANTEES: dict[str, str] = {
@@ -163,6 +176,7 @@ def consumer_config(
     ours = _COMMON | _CONSUMER | {"group.id": group, "group.protocol": protocol}
     if protocol == "classic":
         ours["partition.assignment.strategy"] = "cooperative-sticky"
+        ours["session.timeout.ms"] = CLASSIC_SESSION_SECONDS * 1000
         strategy = user.get("partition.assignment.strategy", "cooperative-sticky")
         if strategy != "cooperative-sticky":
             raise ConfigurationError(
@@ -179,6 +193,25 @@ def consumer_config(
     config = _merge(ours, settings, extra)
     config["group.protocol"] = protocol
     return config
+
+
+def session_seconds(settings: ServiceSettings, group: str, config: Mapping[str, Any]) -> float:
+    """Give how long a consumer with this configuration may be silent before its partitions go to others.
+
+    With KIP-848 the brokers decide that, for each group. If they do not tell, a value that is surely less.
+    """
+    if config["group.protocol"] == "classic":
+        return float(config["session.timeout.ms"]) / 1000
+    resource = ConfigResource(ResourceType.GROUP, group)
+    admin = make_admin(settings)
+    try:
+        told = admin.describe_configs([resource], request_timeout=10.0)[resource].result(11)
+    except KafkaException as error:
+        explained = explain_kafka(error, bootstrap=settings.bootstrap_servers)
+        log.warning("how long a silence the brokers allow cannot be read (%s): taken for 5 s", explained)
+        return _SHORTEST_SESSION_SECONDS
+    entry = told.get("consumer.session.timeout.ms")
+    return _SHORTEST_SESSION_SECONDS if entry is None else float(entry.value) / 1000
 
 
 def admin_config(settings: ServiceSettings) -> dict[str, Any]:

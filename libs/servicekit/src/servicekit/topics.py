@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from confluent_kafka import IsolationLevel, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # it has no __all__
@@ -154,6 +154,18 @@ def require_topic_can_carry(
     if refused:
         raise TopicRefused("; ".join(refused))
     return [problem.message for problem in problems]
+
+
+RECEIPTS_RETENTION_SECONDS: Final = 30 * 86_400
+"""A source may be away for a month and still find out what has arrived."""
+
+
+def receipts_config(stream: TopicInfo) -> dict[str, str]:
+    """Give the configuration of the topic with a stream's receipts: kept as long as the stream at least."""
+    keep = stream.retention_seconds
+    for_ever = keep is None and bool(stream.config)
+    milliseconds = -1 if for_ever else int(max(keep or 0, RECEIPTS_RETENTION_SECONDS) * 1000)
+    return {"cleanup.policy": "delete", "retention.ms": str(milliseconds)}
 
 
 class Topics:

@@ -18,13 +18,12 @@ from servicekit.faults import crash_point, declare
 from servicekit.http import Health
 from servicekit.kafka import ClientHealth, make_admin, make_producer
 from servicekit.settings import ServiceSettings
-from servicekit.topics import TopicInfo, Topics
+from servicekit.topics import TopicInfo, Topics, receipts_config
 
 log = logging.getLogger(__name__)
 
 declare("receipt.before-send", "receipt.after-acknowledgement")
 
-RETENTION_SECONDS: Final = 30 * 86_400
 _RETRY_SECONDS: Final = 2.0
 
 
@@ -35,14 +34,7 @@ def ensure_receipts_topic(settings: ServiceSettings, topics: Topics, stream: Top
     what we may do.
     """
     name = receipts_topic(stream.name)
-    keep = stream.retention_seconds
-    config = {
-        "cleanup.policy": "delete",
-        "retention.ms": "-1"
-        if keep is None and stream.config
-        else str(int(max(keep or 0, RETENTION_SECONDS)) * 1000),
-    }
-    topics.ensure_topic(name, partitions=1, config=config)
+    topics.ensure_topic(name, partitions=1, config=receipts_config(stream))
     admin = make_admin(settings)
     try:
         described = admin.describe_topics(

@@ -34,7 +34,7 @@ from servicekit.events import ServiceHeartbeat, Telemetry
 from servicekit.exceptions import NotAuthorized, PenstockError, explain_kafka
 from servicekit.filesystem import boottime
 from servicekit.http import Health, HttpServer, health_routes
-from servicekit.kafka import ClientHealth, consumer_config, wait_for_broker
+from servicekit.kafka import ClientHealth, consumer_config, session_seconds, wait_for_broker
 from servicekit.lifecycle import Deadline, StopSignal
 from servicekit.logs import Limiter, fields
 from servicekit.metrics import set_build_info
@@ -52,8 +52,6 @@ _PAUSE_AFTER_SECONDS: Final = 1.0
 _TICK_SECONDS: Final = 1.0
 _TOPIC_CHECK_SECONDS: Final = 10.0
 _ORPHANS_SECONDS: Final = 3600.0
-_SESSION_SECONDS: Final = 45.0
-"""session.timeout.ms of librdkafka, and group.consumer.session.timeout.ms of brokers, by default."""
 
 
 class Downloader:
@@ -121,9 +119,6 @@ class _Running:
         self._wake = threading.Event()
         self._fresh = threading.Condition()
         self._last_poll = boottime()
-        self._session_seconds = (
-            float(settings.kafka.get("session.timeout.ms", _SESSION_SECONDS * 1000)) / 1000
-        )
         self._paused = False
         self._blocked_since: float | None = None
         self._retry_at = 0.0
@@ -194,6 +189,7 @@ class _Running:
         config = consumer_config(
             self._settings, self._destination.id, self._settings.group_protocol, enable_partition_eof=True
         )
+        self._session_seconds = session_seconds(self._settings, self._destination.id, config)
         config |= {
             "on_commit": self._commits.on_commit,
             "error_cb": self._client_health.on_error,
