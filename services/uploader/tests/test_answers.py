@@ -5,9 +5,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chunkproto import UploadId, next_upload_id
-from penstock_uploader.answers import after_delivery, after_loss, after_rejection, after_skip
-from penstock_uploader.ledger import Answer, Outcome
+from penstock_uploader.answerbook import Answer, Outcome
+from penstock_uploader.answers import (
+    Answers,
+    Effect,
+    after_delivery,
+    after_loss,
+    after_rejection,
+    after_skip,
+    apply_answers,
+)
+from penstock_uploader.ledger import Acknowledged, Beginning, Ledger
 from servicekit.events import FileDelivered, FileRejected, FileSkipped
+from servicekit.filesystem import Fingerprint
 
 FIRST = next_upload_id(1, 1, None)
 SECOND = next_upload_id(2, 2, FIRST)
@@ -90,3 +100,31 @@ def test_the_number_of_resends_is_bounded_whatever_the_answers(events):
         elif event == "lose":
             answer = after_loss("there", upload, answer, 3) or answer
     assert sendings <= 3
+
+
+def test_a_rejection_that_names_no_source_counts_if_the_upload_is_ours(tmp_path):
+    ledger = Ledger(str(tmp_path / "ledger.db"))
+    looks = Fingerprint(1, 1, 1, 1)
+    ledger.begin([Beginning(FIRST, "p", FIRST, looks, None, 10, None, (), "T", 0, 0, 0)])
+    ledger.acknowledged([Acknowledged(FIRST, "p", FIRST, 1, 0, 0, looks, DIGEST, 0)])
+
+    def apply(event: FileRejected) -> list[Effect]:
+        return apply_answers(
+            ledger,
+            Answers([event], {0: event.offset + 1}),
+            source_id="s",
+            receipts_topic_id="R",
+            max_resends=3,
+            now_ms=0,
+        )
+
+    nameless = {"source_id": "", "path": ""}
+    assert apply(rejected(SECOND).model_copy(update=nameless)) == []
+    assert apply(rejected(FIRST).model_copy(update={"source_id": "another"})) == []
+    assert apply(rejected(FIRST).model_copy(update=nameless | {"upload_id": ""})) == []
+    assert ledger.answers.resends(10) == []
+    [effect] = apply(rejected(FIRST).model_copy(update=nameless))
+    assert (effect.path, effect.version, effect.answer.outcome) == ("p", FIRST, Outcome.AGAIN)
+    [resend] = ledger.answers.resends(10)
+    assert (resend.path, resend.to) == ("p", ("there",))
+    ledger.close()

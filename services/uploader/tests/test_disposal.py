@@ -8,8 +8,7 @@ import pytest
 from blake3 import blake3
 
 from chunkproto import next_upload_id
-from penstock_uploader.disposal import Disposer, Fate
-from penstock_uploader.ledger import Disposal
+from penstock_uploader.disposal import Disposal, Disposer, Fate
 from servicekit.filesystem import Fingerprint
 
 VERSION = next_upload_id(1, 1, None)

@@ -8,16 +8,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from chunkproto import UploadId, next_upload_id
-from penstock_uploader.ledger import (
-    EVERYONE,
-    Acknowledged,
-    Answer,
-    Beginning,
-    Disposal,
-    Ledger,
-    Outcome,
-    State,
-)
+from penstock_uploader.answerbook import EVERYONE, Answer, Outcome
+from penstock_uploader.disposal import Disposal
+from penstock_uploader.ledger import Acknowledged, Beginning, Ledger, State
+from penstock_uploader.recall import Recall
+from penstock_uploader.removal import Intents
 from servicekit.exceptions import StateError
 from servicekit.filesystem import Fingerprint
 
@@ -81,7 +76,7 @@ def send(ledger: Ledger, number: int, path: str = "a", **given) -> UploadId:
 
 def test_a_second_user_is_refused(ledger: Ledger):
     with pytest.raises(StateError, match="another uploader"):
-        Ledger(ledger.path)
+        Ledger(ledger.database.path)
 
 
 def test_what_is_no_ledger_is_refused_in_words(tmp_path):
@@ -92,18 +87,18 @@ def test_what_is_no_ledger_is_refused_in_words(tmp_path):
 
 def test_a_ledger_of_a_newer_build_is_refused(ledger: Ledger):
     ledger.close()
-    db = sqlite3.connect(ledger.path)
+    db = sqlite3.connect(ledger.database.path)
     db.execute("PRAGMA user_version=99")
     db.close()
     with pytest.raises(StateError, match="newer Penstock"):
-        Ledger(ledger.path)
+        Ledger(ledger.database.path)
 
 
 def test_an_upload_is_found_again_with_all_that_is_needed_to_go_on(ledger: Ledger):
     ledger.begin([beginning(upload_id(1), "b\udcff", to=("x", "y"), partition=3)])
     ledger.progress([(upload_id(1), 4, 10, 20)])
     ledger.close()
-    again = Ledger(ledger.path)
+    again = Ledger(ledger.database.path)
     [upload] = again.unfinished()
     assert (upload.path, upload.to, upload.partition) == ("b\udcff", ("x", "y"), 3)
     assert (upload.state, upload.chunks, upload.first_offset) == (State.SENDING, 4, 10)
@@ -114,11 +109,11 @@ def test_an_upload_is_found_again_with_all_that_is_needed_to_go_on(ledger: Ledge
 
 def test_only_the_standing_version_and_its_answers_are_kept(ledger: Ledger):
     old = send(ledger, 1)
-    with ledger.applying_answers():
-        ledger.put_answer(old, Answer("x", Outcome.DELIVERED, None, old, 0), 0)
+    with ledger.answers.applying():
+        ledger.answers.put(old, Answer("x", Outcome.DELIVERED, None, old, 0), 0)
     new = send(ledger, 2, fingerprint=looks(2))
     assert ledger.upload(old) is None
-    assert ledger.answers(old) == {}
+    assert ledger.answers.of(old) == {}
     known = ledger.file("a")
     assert known is not None
     assert (known.version, known.fingerprint, known.recent) == (new, looks(2), 2)
@@ -126,13 +121,13 @@ def test_only_the_standing_version_and_its_answers_are_kept(ledger: Ledger):
 
 def test_an_upload_that_is_sent_again_belongs_to_the_version_it_repeats(ledger: Ledger):
     first = send(ledger, 1)
-    with ledger.applying_answers():
-        ledger.put_answer(first, Answer("x", Outcome.AGAIN, "digest", first, 1), 0)
-    [resend] = ledger.resends(10)
+    with ledger.answers.applying():
+        ledger.answers.put(first, Answer("x", Outcome.AGAIN, "digest", first, 1), 0)
+    [resend] = ledger.answers.resends(10)
     assert (resend.version, resend.path, resend.to) == (first, "a", ("x",))
     second = send(ledger, 2, version=first, to=("x",))
-    assert ledger.resends(10) == []
-    assert ledger.answers(first)["x"] == Answer("x", Outcome.RESENT, "digest", second, 1)
+    assert ledger.answers.resends(10) == []
+    assert ledger.answers.of(first)["x"] == Answer("x", Outcome.RESENT, "digest", second, 1)
     known = ledger.file("a")
     assert known is not None
     assert known.recent == 1
@@ -164,11 +159,11 @@ def test_a_new_topic_gets_what_lacks_a_receipt(ledger: Ledger):
     ledger.adopt_topic("T", (), 0)
     delivered, asked = send(ledger, 1, "delivered"), send(ledger, 2, "asked")
     ledger.begin([beginning(upload_id(3), "unfinished")])
-    with ledger.applying_answers():
-        ledger.put_answer(delivered, Answer("x", Outcome.DELIVERED, None, delivered, 0), 0)
+    with ledger.answers.applying():
+        ledger.answers.put(delivered, Answer("x", Outcome.DELIVERED, None, delivered, 0), 0)
     assert ledger.adopt_topic("T", (), 0) == 0
     assert ledger.adopt_topic("T2", (), 0) == 1
-    assert [resend.version for resend in ledger.resends(10)] == [asked]
+    assert [resend.version for resend in ledger.answers.resends(10)] == [asked]
     assert ledger.unfinished() == []
     assert ledger.topic_id == "T2"
 
@@ -177,27 +172,28 @@ def test_a_new_topic_gets_all_if_nobody_ever_answered(ledger: Ledger):
     ledger.adopt_topic("T", (), 0)
     send(ledger, 1)
     assert ledger.adopt_topic("T2", (), 0) == 1
-    assert ledger.resends(10)[0].to == (EVERYONE,)
+    assert ledger.answers.resends(10)[0].to == (EVERYONE,)
 
 
 def test_only_what_all_named_destinations_have_may_be_removed(ledger: Ledger):
     version = send(ledger, 1)
-    with ledger.applying_answers():
-        ledger.put_answer(version, Answer("x", Outcome.DELIVERED, None, version, 0), 0)
-        ledger.put_answer(version, Answer("y", Outcome.SKIPPED, None, version, 0), 0)
-    assert ledger.disposable_version(version, ("x", "y")) is None
-    found = ledger.disposable_version(version, ("x",))
+    with ledger.answers.applying():
+        ledger.answers.put(version, Answer("x", Outcome.DELIVERED, None, version, 0), 0)
+        ledger.answers.put(version, Answer("y", Outcome.SKIPPED, None, version, 0), 0)
+    assert Intents(ledger.database).due_version(version, ("x", "y")) is None
+    found = Intents(ledger.database).due_version(version, ("x",))
     assert found is not None
     assert (found.path, found.digest) == ("a", DIGEST)
-    assert [d.version for d in ledger.disposable((), 10, b"")] == [version]
+    assert [d.version for d in Intents(ledger.database).due((), 10, b"")] == [version]
 
 
 def test_an_intent_to_remove_is_found_again_until_it_is_done(ledger: Ledger):
     disposal = Disposal(upload_id(1), "a", "delete", None, looks(), DIGEST)
-    ledger.dispose([disposal])
-    assert ledger.disposals() == [disposal]
-    ledger.disposed([disposal.version])
-    assert ledger.disposals() == []
+    intents = Intents(ledger.database)
+    intents.intend([disposal])
+    assert intents.unfinished() == [disposal]
+    intents.done([disposal.version])
+    assert intents.unfinished() == []
 
 
 def test_receipts_tell_a_new_ledger_the_latest_version_and_the_highest_id(ledger: Ledger):
@@ -207,20 +203,21 @@ def test_receipts_tell_a_new_ledger_the_latest_version_and_the_highest_id(ledger
         ("a", "x", upload_id(3), b"3" * 32),
         ("a", "y", upload_id(3), b"3" * 32),
     ]
-    ledger.recall(receipts, upload_id(9))
-    found = ledger.recalled("a")
+    recall = Recall(ledger)
+    recall.note(receipts, upload_id(9))
+    found = recall.of("a")
     assert found is not None
     assert (found.upload, found.digest, found.destinations) == (upload_id(5), b"5" * 32, ("x",))
     assert ledger.highest == upload_id(9)
-    ledger.adopt("a", "a", found, beginning(found.upload, "a"))
-    assert ledger.recalled("a") is None
+    recall.adopt("a", "a", found, beginning(found.upload, "a"))
+    assert recall.of("a") is None
     known = ledger.file("a")
     assert known is not None
     assert known.digest == b"5" * 32
-    assert ledger.answers(found.upload)["x"].outcome is Outcome.DELIVERED
-    ledger.recall_done()
+    assert ledger.answers.of(found.upload)["x"].outcome is Outcome.DELIVERED
+    recall.done()
     ledger.close()
-    again = Ledger(ledger.path)
+    again = Ledger(ledger.database.path)
     assert not again.is_new
     again.close()
 
@@ -234,7 +231,9 @@ def test_a_lookup_uses_an_index_whatever_the_size(ledger: Ledger):
         "SELECT * FROM answers WHERE version = ? AND destination = 'x'",
         "SELECT version FROM answers WHERE outcome = 'again' AND version > ?",
     ):
-        plan = ledger._db.execute("EXPLAIN QUERY PLAN " + sql, (b"",) * sql.count("?")).fetchall()
+        plan = ledger.database.connection.execute(
+            "EXPLAIN QUERY PLAN " + sql, (b"",) * sql.count("?")
+        ).fetchall()
         assert all("SEARCH" in row[3] for row in plan), plan
 
 

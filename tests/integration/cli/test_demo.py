@@ -48,9 +48,6 @@ def test_it_ends_with_0_its_json_is_true_and_nothing_is_left(tmp_path):
     assert processes_about(tmp_path) == {}
 
 
-@pytest.mark.xfail(
-    reason="the uploader notes its topic in the watched directory, whatever --state-dir says", strict=True
-)
 def test_a_users_directory_is_streamed_and_not_touched(tmp_path):
     mine, scratch = tmp_path / "mine", tmp_path / "scratch"
     (mine / "sub").mkdir(parents=True)

@@ -102,6 +102,15 @@ def test_only_the_destination_that_rejected_gets_the_file_again_and_once(stream:
     assert len(complete(stream)) == 3
 
 
+def test_a_destination_that_knows_only_the_upload_gets_it_again(stream: Stream):
+    # It has lost the beginning, and with it whose file it is.
+    first = sent_once(stream)
+    unknown = {"source_id": "", "path": ""}
+    tell(stream, rejection(stream, first, "poor", "incomplete").model_copy(update=unknown))
+    eventually(lambda: len(complete(stream)) == 2)
+    assert complete(stream)[1].description.to == ("poor",)
+
+
 def test_after_so_many_times_the_file_is_failed_and_visible(stream: Stream):
     sent_once(stream, max_resends=2)
     for number in range(3):

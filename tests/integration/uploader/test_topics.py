@@ -12,6 +12,8 @@ from tests.kafka import Kafka, unique
 from tests.stream import Stream
 from tests.waiting import eventually
 
+from penstock_uploader.control_client import ControlClient
+
 CHUNK = 4096
 QUICK = {
     "settle_seconds": 0.1,
@@ -166,6 +168,25 @@ def test_a_directory_that_is_the_destination_of_the_topic_is_refused(stream: Str
     state.mkdir(parents=True)
     (state / "topic").write_text(f'{{"topic": "x", "topic_id": "{topic_id(stream)}"}}')
     refused(stream, 2, "destination of topic")
+
+
+def test_a_directory_that_becomes_the_destination_of_the_topic_is_sent_no_more(stream: Stream, tmp_path):
+    from tests.integration.uploader.test_answers import topic_id
+
+    service = watching(stream.uploader(state_dir=tmp_path / "state", **QUICK))
+    (stream.source / "before").write_bytes(b"before")
+    await_on_topic(stream, {"before": b"before"})
+    told = stream.source / ".penstock" / "downloader" / "topic"
+    told.parent.mkdir(parents=True)
+    told.write_text(f'{{"topic": "x", "topic_id": "{topic_id(stream)}"}}')
+    saying(service, "nothing is sent: ")
+    (stream.source / "round").write_bytes(b"and round")
+    answer = ControlClient(str(tmp_path / "state")).drained(1)
+    assert answer["drained"] is False
+    assert [sent.path for sent in uploads(stream.kafka, stream.topic)] == ["before"]
+    told.unlink()
+    await_on_topic(stream, {"before": b"before", "round": b"and round"})
+    assert service.running
 
 
 def test_what_is_no_directory_is_refused(stream: Stream):

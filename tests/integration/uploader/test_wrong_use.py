@@ -29,6 +29,9 @@ QUICK = {"settle_seconds": 0.1, "chunk_size": 4096}
         ({"chunk_size": "lots"}, "size in bytes"),
         ({"max_inflight_bytes": "1KiB"}, "--max-inflight-bytes"),
         ({"kafka": "acks=0"}, "acks"),
+        ({"kafka": "no.such.property=1"}, "no.such.property"),
+        ({"kafka": "linger.ms=soon"}, "linger.ms"),
+        ({"kafka": "partition.assignment.strategy=range"}, "cooperative-sticky"),
         ({"include": "/"}, "glob"),
     ],
 )
@@ -37,6 +40,7 @@ def test_wrong_settings_are_refused_with_what_to_do(stream: Stream, settings: di
     assert service.wait() == 2, service.said
     assert words in service.said
     assert "Traceback" not in service.said
+    assert os.listdir(stream.source) == [], "no state is made before the settings are found right"
 
 
 # Root may write anywhere, unless it gives that up.

@@ -18,7 +18,8 @@ from typing import Final
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
 
 from chunkproto import InvalidRecord, UploadId
-from penstock_uploader.ledger import FINAL, Answer, Ledger, Outcome, Upload
+from penstock_uploader.answerbook import FINAL, Answer, Outcome
+from penstock_uploader.ledger import Ledger, Upload
 from servicekit.events import Event, FileDelivered, FileRejected, FileSkipped, RangeLost, decode
 from servicekit.exceptions import NotOurEvent, PenstockError, explain_kafka
 from servicekit.kafka import ClientHealth, make_consumer
@@ -256,14 +257,14 @@ def apply_answers(
 ) -> list[Effect]:
     """Write to the ledger what follows from answers, and how far they were read, in one transaction."""
     effects: list[Effect] = []
-    with ledger.applying_answers():
+    with ledger.answers.applying():
         for event in answers.events:
             for upload, decided in _decisions(ledger, event, source_id, max_resends):
                 if decided is not None:
-                    ledger.put_answer(upload.version, decided, now_ms)
+                    ledger.answers.put(upload.version, decided, now_ms)
                     effects.append(Effect(upload.path, upload.version, decided))
         for partition, position in answers.positions.items():
-            ledger.put_position(receipts_topic_id, partition, position)
+            ledger.answers.put_position(receipts_topic_id, partition, position)
     return effects
 
 
@@ -274,14 +275,14 @@ def _decisions(
         lost = ledger.lost_uploads(event.topic_id, event.partition, event.from_offset, event.to_offset)
         for upload in lost:
             if not upload.to or event.destination in upload.to:
-                known = ledger.answers(upload.version).get(event.destination)
+                known = ledger.answers.of(upload.version).get(event.destination)
                 yield upload, after_loss(event.destination, upload.id, known, max_resends)
         return
     upload_id = upload_id_of(event, source_id)
     found = None if upload_id is None else ledger.upload(upload_id)
     if found is None:
         return
-    known = ledger.answers(found.version).get(getattr(event, "destination", ""))
+    known = ledger.answers.of(found.version).get(getattr(event, "destination", ""))
     if isinstance(event, FileDelivered):
         yield found, after_delivery(event, found.digest, known)
     elif isinstance(event, FileSkipped):

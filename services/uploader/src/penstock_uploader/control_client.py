@@ -10,13 +10,18 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote_from_bytes, urlencode
 
-from penstock_uploader.control import PORT_FILE, describe_file
+from penstock_uploader.control import NO_DESTINATIONS, PORT_FILE
+from penstock_uploader.description import describe_file
 from penstock_uploader.ledger import Ledger
-from servicekit.exceptions import PenstockError, StateError
+from servicekit.exceptions import ConfigurationError, PenstockError, StateError
 
 
 class NotRunning(PenstockError):
     """No uploader watches the directory now."""
+
+
+class NoDestinations(ConfigurationError):
+    """Whether all is delivered was asked, but neither the question nor the uploader names a destination."""
 
 
 def default_state_dir(directory: str) -> str:
@@ -35,7 +40,7 @@ class ControlClient:
     ) -> dict[str, Any]:
         """Wait until all is acknowledged (`delivered`: and receipted); `drained` in the answer says whether.
 
-        Raises NotRunning.
+        Raises NotRunning; NoDestinations if `delivered` by none that is named.
         """
         query: dict[str, object] = {"timeout": timeout}
         if delivered:
@@ -74,7 +79,7 @@ class ControlClient:
         try:
             while page := ledger.page(after, 500):
                 for file, upload in page:
-                    yield describe_file(file, upload, ledger.answers(upload.version) if upload else {})
+                    yield describe_file(file, upload, ledger.answers.of(upload.version) if upload else {})
                 after = page[-1][0].id
         finally:
             ledger.close()
@@ -95,7 +100,10 @@ class ControlClient:
                 answer = json.loads(error.read() or b"{}")
             if "drained" in answer:
                 return answer
-            raise StateError(str(answer.get("error", error))) from None
+            text = str(answer.get("error", error))
+            raise (
+                NoDestinations(text) if answer.get("kind") == NO_DESTINATIONS else StateError(text)
+            ) from None
         except (urllib.error.URLError, OSError):
             # The port file of one that was killed.
             raise NotRunning(f"no uploader is running with its state in {self.state_dir!r}") from None

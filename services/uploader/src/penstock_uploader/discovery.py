@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
-from penstock_uploader.ledger import KnownFile, Ledger
+from penstock_uploader.ledger import KnownFile, Ledger, stored
 from penstock_uploader.schedule import Schedule
 from penstock_uploader.settle import Settle
-from penstock_uploader.transfers import Transfers, stored
+from penstock_uploader.transfer import Transfer
 from penstock_uploader.watch import Seen, Sighting, is_regular
 from servicekit.filesystem import Fingerprint
 
@@ -29,14 +29,14 @@ class Discovery:
         settle: Settle,
         schedule: Schedule,
         ledger: Ledger,
-        transfers: Transfers,
+        active: Mapping[str, Transfer],
         existing: bool,
         trust_times: bool,
         is_hopeless: Callable[[str, Fingerprint], bool],
         ready: Callable[[str, int], None],
         gone: Callable[[str], None],
     ) -> None:
-        """`trust_times`: whether the files' times are by this machine's clock.
+        """`active`: what is on its way. `trust_times`: whether the files' times are by this machine's clock.
 
         `is_hopeless` says whether a file that looks like this was refused before; `ready` and `gone` are told
         of paths.
@@ -45,7 +45,7 @@ class Discovery:
         self.settle = settle
         self._schedule = schedule
         self._ledger = ledger
-        self._transfers = transfers
+        self._active = active
         self._existing = existing
         self._trust_times = trust_times
         self._is_hopeless = is_hopeless
@@ -64,7 +64,7 @@ class Discovery:
         """Take what the system has told."""
         now = time.monotonic()
         for path, seen in events:
-            if path in self._transfers.active:
+            if path in self._active:
                 self._dirty.add(path)
             elif path in self._schedule:
                 continue  # it will be opened as it is then
@@ -82,7 +82,7 @@ class Discovery:
         before_us: list[tuple[str, Fingerprint]] = []
         for sighting in sightings:
             path, fingerprint = sighting.path, sighting.fingerprint
-            if (active := self._transfers.active.get(path)) is not None:
+            if (active := self._active.get(path)) is not None:
                 if stored(fingerprint) != stored(active.fingerprint):
                     self._dirty.add(path)
                 continue
@@ -112,7 +112,7 @@ class Discovery:
         due = self.settle.due(now, limit)
         for item in due:
             path = item.path
-            if path in self._transfers.active:
+            if path in self._active:
                 self._dirty.add(path)
                 continue
             try:

@@ -25,7 +25,6 @@ from dataclasses import dataclass
 from enum import Enum
 
 from chunkproto import InvalidRecord, UploadId
-from penstock_uploader.ledger import Disposal
 from penstock_uploader.reading import hash_file
 from servicekit.faults import crash_point, declare
 from servicekit.filesystem import (
@@ -45,6 +44,18 @@ declare(*(f"uploader.dispose.{step}.{when}" for step in _STEPS for when in ("bef
 
 DELETE = "delete"
 MOVE = "move"
+
+
+@dataclass(frozen=True, slots=True)
+class Disposal:
+    """A source file that is being removed or moved away."""
+
+    version: UploadId
+    path: str
+    action: str
+    target: str | None
+    fingerprint: Fingerprint
+    digest: bytes
 
 
 class Fate(Enum):

@@ -66,6 +66,10 @@ class Schedule:
         self._files[path] = (size, number)
         self._classes[number].waiting.append(path)
 
+    def takes_turns(self, size: int) -> bool:
+        """Whether a file of this size is read in more than one step."""
+        return size > self._chunk_size
+
     def done(self, path: str) -> None:
         """Take a file out: it was read to its end, or given up."""
         found = self._files.pop(path, None)

@@ -110,6 +110,13 @@ class UploaderSettings(ServiceSettings):
     max_resends: int = Field(
         5, ge=0, description="How often a version of a file is sent again to a destination that asks for it."
     )
+    remember_seconds: Seconds = Field(
+        90 * 24 * 3600.0,
+        description=(
+            "Forget a file that has been gone from the directory for this long, once it is acknowledged and "
+            "all --after-receipt-from have answered. Never sooner than twice the topic's retention."
+        ),
+    )
     drain_seconds: Seconds = Field(
         20.0, description="How long a stop may take, to let what is on its way be acknowledged."
     )
@@ -151,9 +158,9 @@ class UploaderSettings(ServiceSettings):
             )
         if self.after != "keep" and self.after_when != "delivered" and self.after_receipt_from:
             raise ValueError(
-                f"--after {self.after} with --after-receipt-from needs --after-when delivered: as it is, files "
-                f"would go as soon as Kafka has them, whoever has received them. If that is meant, leave out "
-                f"--after-receipt-from"
+                f"--after {self.after} with --after-receipt-from needs --after-when delivered: as it is, "
+                f"files would go as soon as Kafka has them, whoever has received them. If so, leave "
+                f"out --after-receipt-from"
             )
         if self.after_move_to is not None and self.after != "move":
             raise ValueError("--after-move-to needs --after move")

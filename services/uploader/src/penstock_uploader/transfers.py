@@ -1,7 +1,6 @@
 """The uploads that are on their way: read, produced, acknowledged, remembered.
 
-Of each file, this module decides by its fingerprint, its digest and the ledger whether there is anything to
-send, and carries what there is through these states::
+What the plan says is to be sent goes through these states::
 
     open -> begin (ledger) -> chunks produced -> all acknowledged -> ending (ledger) -> end produced
          -> acknowledged (ledger)
@@ -15,111 +14,29 @@ from __future__ import annotations
 import errno
 import logging
 import os
-import random
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from blake3 import blake3
 
-from chunkproto import (
-    Abort,
-    Chunk,
-    ChunkPlan,
-    Description,
-    End,
-    UploadId,
-    Whole,
-    next_upload_id,
-    partition_for,
-)
-from chunkproto.native import encode_key
-from chunkproto.paths import path_problem
-from penstock_uploader.ledger import (
-    EVERYONE,
-    Acknowledged,
-    Beginning,
-    KnownFile,
-    Ledger,
-    Recalled,
-    Resend,
-    State,
-    Upload,
-)
-from penstock_uploader.naming import wire_path
-from penstock_uploader.reading import open_beneath, read_exactly, seconds_until_tick_over
+from chunkproto import UploadId
+from penstock_uploader.answerbook import EVERYONE, Resend
+from penstock_uploader.ledger import Ledger, State, Upload, stored
+from penstock_uploader.planning import Planner, Unsendable
+from penstock_uploader.producing import produce_abort, produce_chunk, produce_end, produce_whole
+from penstock_uploader.reading import open_beneath, seconds_until_tick_over
 from penstock_uploader.schedule import Schedule, Step
-from penstock_uploader.sending import RECORD_COST, STRIDE_BYTES, Kind, ProducerLost, Report, Sending
-from penstock_uploader.settings import UploaderSettings
-from servicekit.faults import crash_point, declare
-from servicekit.filesystem import Fingerprint, will_read_once
+from penstock_uploader.sending import Kind, Report, Sending
+from penstock_uploader.transfer import Changed, Transfer
+from servicekit.filesystem import will_read_once
 
 log = logging.getLogger(__name__)
-
-_POINTS: Final = ("first", "chunk", "whole", "end", "abort")
-declare(*(f"uploader.produce.{name}.{when}" for name in _POINTS for when in ("before", "after")))
 
 _FLUSH_SECONDS: Final = 0.25
 _FLUSH_BYTES: Final = 16 * 1024 * 1024
 _MAX_VERIFICATIONS: Final = 3
 _GONE: Final = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EISDIR, errno.ENXIO, errno.EINVAL)
-
-
-class Changed(Exception):
-    """The file is not what it was when it was opened."""
-
-
-@dataclass(slots=True, eq=False)
-class Transfer:
-    """A file that is being sent, or only hashed to see whether it has to be."""
-
-    path: str
-    key: bytes
-    fingerprint: Fingerprint
-    plan: ChunkPlan
-    known: KnownFile | None
-    began: float
-    upload_id: UploadId | None = None
-    version: UploadId | None = None
-    description: Description | None = None
-    partition: int = 0
-    closed_ns: int = 0
-    began_ms: int = 0
-    to: tuple[str, ...] = ()
-    again: bool = False
-    fd: int | None = None
-    hasher: blake3 = field(default_factory=blake3)
-    next_index: int = 0
-    produce_from: int = 0
-    """Chunks before this one are read for the digest alone."""
-    unreported: int = 0
-    """Bytes produced since the last record that a report was asked for."""
-    acked: int = 0
-    first_offset: int = -1
-    last_offset: int = -1
-    digest: bytes | None = None
-    """Known once all is read."""
-    first_pass: bytes | None = None
-    """What reading gave before the file's change time moved; it is being read once more."""
-    verifications: int = 0
-    expected: bytes | None = None
-    """For a file that is only hashed: what makes sending it needless."""
-    recalled: Recalled | None = None
-    begun: bool = False
-    """Whether the ledger knows of it and its first record was produced, or nothing of it will be."""
-    aborting: bool = False
-
-    @property
-    def checking(self) -> bool:
-        """Whether nothing of it is sent."""
-        return self.upload_id is None
-
-    def close(self) -> None:
-        """Let go of the file."""
-        fd, self.fd = self.fd, None
-        if fd is not None:
-            os.close(fd)
 
 
 class Listener(Protocol):
@@ -146,50 +63,32 @@ class Listener(Protocol):
     def trouble(self, path: str, reason: str, message: str, *, permanent: bool) -> None:
         """Take note: the file cannot be sent, for now or for good."""
 
-    def superseded(self, path: str, resend: Resend) -> None:
-        """Take note: a version that was to be sent again stands no more."""
-
-
-@dataclass(slots=True)
-class TopicLimits:
-    """What of the topic bounds what can be sent."""
-
-    topic_id: str = ""
-    partitions: int = 1
-    retention_seconds: float | None = None
-    retention_bytes: int | None = None
-
 
 class Transfers:
     """All uploads on their way. For the service's thread alone."""
 
     def __init__(
         self,
-        settings: UploaderSettings,
+        root: str,
         *,
-        prefix: str,
-        source_id: str,
+        planner: Planner,
         ledger: Ledger,
         schedule: Schedule,
+        active: dict[str, Transfer],
         listener: Listener,
         connect: Callable[[], Sending],
     ) -> None:
-        self._settings = settings
-        self._root = settings.root
-        self._prefix = prefix
-        self._source_id = source_id
+        self._root = root
+        self.planner = planner
         self._ledger = ledger
         self._schedule = schedule
         self._listener = listener
         self._connect = connect
-        self._chunk_size = int(settings.chunk_size)
-        self.limits = TopicLimits()
         self.sending = connect()
-        self.active: dict[str, Transfer] = {}
+        self.active = active
         """By path: one path has one upload on its way."""
         self.resends: dict[str, Resend] = {}
         """Versions that are to be sent again, by path, not yet begun."""
-        self._last_id = ledger.highest
         self._acknowledged: list[Transfer] = []
         self._ending: list[Transfer] = []
         self._dropped: list[Transfer] = []
@@ -204,7 +103,7 @@ class Transfers:
 
         `closed_ns` says when a file was seen at rest.
         """
-        fresh: list[tuple[Transfer, bytes | None]] = []
+        fresh: list[tuple[Transfer, bytes]] = []
         try:
             for step in steps:
                 transfer = self.active.get(step.path)
@@ -220,7 +119,7 @@ class Transfers:
             if fresh:
                 self._begin(fresh)
 
-    def _open(self, step: Step, closed_ns: int, fresh: list[tuple[Transfer, bytes | None]]) -> None:
+    def _open(self, step: Step, closed_ns: int, fresh: list[tuple[Transfer, bytes]]) -> None:
         path = step.path
         resend = self.resends.pop(path, None)
         fd: int | None = None
@@ -232,9 +131,10 @@ class Transfers:
                 self._listener.retry(path, wait)
                 self._schedule.done(path)
                 return
-            transfer = self._consider(path, opened.fingerprint, opened.mode, closed_ns, resend)
+            transfer = self.planner.plan(path, opened, closed_ns, resend)
             if transfer is None:
                 self._schedule.done(path)
+                self._listener.unchanged(path)
                 return
             transfer.fd, fd = fd, None
             try:
@@ -254,6 +154,9 @@ class Transfers:
                 transfer.close()
                 self.active.pop(path, None)
                 raise
+        except Unsendable as problem:
+            self._schedule.done(path)
+            self._listener.trouble(path, "unsendable", str(problem), permanent=True)
         except Changed as changed:
             self._schedule.done(path)
             log.debug("%s changed while it was read (%s)", path, changed)
@@ -274,101 +177,16 @@ class Transfers:
         if resend is not None:
             self.resends[path] = resend
 
-    def _consider(
-        self, path: str, fingerprint: Fingerprint, mode: int | None, closed_ns: int, resend: Resend | None
-    ) -> Transfer | None:
-        """Decide what to do with an open file: nothing (None), send it, or hash it and see."""
-        known = self._ledger.file(path)
-        wire = wire_path(self._prefix, path)
-        if (message := path_problem(wire)) or (message := self._retention_problem(fingerprint.size)):
-            self._listener.trouble(path, "unsendable", message, permanent=True)
-            return None
-        transfer = Transfer(
-            path=path,
-            key=encode_key(wire),
-            fingerprint=fingerprint,
-            plan=ChunkPlan(fingerprint.size, self._chunk_size),
-            known=known,
-            began=time.monotonic(),
-        )
-        to: tuple[str, ...] = ()
-        version: UploadId | None = None
-        stands = known is not None and known.fingerprint is not None
-        if known is not None and known.fingerprint is not None:
-            same = known.fingerprint.same_content(fingerprint)
-            if resend is not None:
-                if same and known.version == resend.version:
-                    to = () if EVERYONE in resend.to else resend.to
-                    version = resend.version
-                else:
-                    self._listener.superseded(path, resend)
-            if version is None and same:
-                if known.digest is None or stored(fingerprint) == known.fingerprint:
-                    self._listener.unchanged(path)
-                    return None
-                transfer.expected = known.digest
-                transfer.produce_from = transfer.plan.count
-                return transfer
-        if not stands and (recalled := self._ledger.recalled(wire)) is not None:
-            transfer.recalled = recalled
-            transfer.expected = recalled.digest
-            transfer.produce_from = transfer.plan.count
-            transfer.description = self._describe(transfer, mode, ())
-            return transfer
-        transfer.upload_id = self._next_id()
-        transfer.version = version or transfer.upload_id
-        transfer.to = to
-        transfer.description = self._describe(transfer, mode, to)
-        transfer.closed_ns = closed_ns
-        transfer.began_ms = time.time_ns() // 1_000_000
-        transfer.partition = (
-            known.partition
-            if known is not None and known.partition is not None
-            else partition_for(transfer.key, self.limits.partitions)
-        )
-        return transfer
-
-    def _describe(self, transfer: Transfer, mode: int | None, to: tuple[str, ...]) -> Description:
-        return Description(
-            path=wire_path(self._prefix, transfer.path),
-            size=transfer.fingerprint.size,
-            chunk_size=transfer.plan.chunk_size,
-            mtime_ns=transfer.fingerprint.mtime_ns,
-            mode=mode,
-            source=self._source_id,
-            to=to,
-        )
-
-    def _retention_problem(self, size: int) -> str | None:
-        limits = self.limits
-        if limits.retention_bytes is not None and size > limits.retention_bytes:
-            return (
-                f"its {size} bytes are more than topic {self._settings.topic!r} keeps of a partition "
-                f"(retention.bytes={limits.retention_bytes}): raise that, or use another topic"
-            )
-        rate = self._settings.rate_limit
-        if limits.retention_seconds is not None and rate and size / rate > limits.retention_seconds / 2:
-            return (
-                f"sending it at {int(rate)} bytes a second takes longer than half of what topic "
-                f"{self._settings.topic!r} keeps records for ({limits.retention_seconds:g} s): raise "
-                "retention.ms, or the rate limit"
-            )
-        return None
-
-    def _next_id(self) -> UploadId:
-        self._last_id = next_upload_id(time.time_ns() // 1_000_000, random.getrandbits(74), self._last_id)
-        return self._last_id
-
     # Reading
 
-    def _read_single(self, transfer: Transfer, fresh: list[tuple[Transfer, bytes | None]]) -> None:
-        data = self._read(transfer, transfer.plan.size, 0)
+    def _read_single(self, transfer: Transfer, fresh: list[tuple[Transfer, bytes]]) -> None:
+        data = transfer.read(transfer.plan.size, 0)
         digest = blake3(data).digest()
         for _ in range(_MAX_VERIFICATIONS):
-            if self._is_untouched(transfer):
+            if transfer.is_untouched():
                 break
             # Something but the content changed, or so it says: make sure.
-            if blake3(self._read(transfer, transfer.plan.size, 0)).digest() != digest:
+            if blake3(transfer.read(transfer.plan.size, 0)).digest() != digest:
                 raise Changed("its bytes")
         else:
             raise Changed("its times")
@@ -380,12 +198,12 @@ class Transfers:
         self.active[transfer.path] = transfer
         fresh.append((transfer, data))
 
-    def _read_first(self, transfer: Transfer, fresh: list[tuple[Transfer, bytes | None]]) -> None:
+    def _read_first(self, transfer: Transfer, fresh: list[tuple[Transfer, bytes]]) -> None:
         if transfer.checking:
             transfer.begun = True
             self._read_next(transfer)
             return
-        data = self._read(transfer, transfer.plan.length(0), 0)
+        data = transfer.read(transfer.plan.length(0), 0)
         transfer.hasher.update(data)
         transfer.next_index = 1
         fresh.append((transfer, data))
@@ -396,11 +214,11 @@ class Transfers:
         plan = transfer.plan
         try:
             self._check_age(transfer)
-            data = self._read(transfer, plan.length(index), plan.offset(index))
+            data = transfer.read(plan.length(index), plan.offset(index))
             transfer.hasher.update(data)
             transfer.next_index = index + 1
             if index >= transfer.produce_from:
-                self._produce_chunk(transfer, index, data)
+                produce_chunk(self.sending, transfer, index, data)
             if transfer.next_index == plan.count:
                 self._read_to_end(transfer)
         except Changed as changed:
@@ -411,39 +229,14 @@ class Transfers:
 
     def _check_age(self, transfer: Transfer) -> None:
         """Raise Changed if retention may soon eat the upload's first records: it must begin again."""
-        retention = self.limits.retention_seconds
-        if retention is None or transfer.checking or time.time() - transfer.began_ms / 1000 <= retention / 2:
-            return
-        message = (
-            f"sending it has taken longer than half of what topic {self._settings.topic!r} keeps records for "
-            f"({retention:g} s): raise retention.ms"
-        )
-        self._listener.trouble(transfer.path, "too-slow", message, permanent=False)
-        raise Changed("it took too long")
-
-    def _read(self, transfer: Transfer, length: int, offset: int) -> bytes:
-        if transfer.fd is None:
-            raise Changed("closed")
-        data = read_exactly(transfer.fd, length, offset)
-        if len(data) != length:
-            raise Changed("it was truncated")
-        return data
-
-    def _is_untouched(self, transfer: Transfer) -> bool:
-        """Whether the fingerprint is as before; else take it over. Raises Changed if size or mtime differ."""
-        if transfer.fd is None:
-            raise Changed("closed")
-        now = Fingerprint.of(os.fstat(transfer.fd))
-        if now == transfer.fingerprint:
-            return True
-        if not now.same_content(transfer.fingerprint):
-            raise Changed("its size or modification time")
-        transfer.fingerprint = now
-        return False
+        problem = None if transfer.checking else self.planner.age_problem(transfer.began_ms)
+        if problem is not None:
+            self._listener.trouble(transfer.path, "too-slow", problem, permanent=False)
+            raise Changed("it took too long")
 
     def _read_to_end(self, transfer: Transfer) -> None:
         digest = transfer.hasher.digest()
-        untouched = self._is_untouched(transfer)
+        untouched = transfer.is_untouched()
         if transfer.first_pass is not None and digest != transfer.first_pass:
             raise Changed("its bytes")
         if not untouched:
@@ -468,128 +261,24 @@ class Transfers:
 
     def _checked(self, transfer: Transfer) -> None:
         """Act on the digest of a file that was only hashed."""
-        path = transfer.path
-        if transfer.digest != transfer.expected:
-            if transfer.recalled is not None:
-                self._ledger.forget_recalled(wire_path(self._prefix, path))
-            else:
-                self._ledger.forget_fingerprint(path)
-            self._listener.retry(path, 0.0)
-            return
-        if transfer.recalled is not None:
-            self._adopt(transfer, transfer.recalled)
+        if self.planner.checked(transfer):
+            self._listener.unchanged(transfer.path)
         else:
-            self._ledger.same_content(path, transfer.fingerprint)
-        self._listener.unchanged(path)
-
-    def _adopt(self, transfer: Transfer, recalled: Recalled) -> None:
-        now_ns = time.time_ns()
-        self._ledger.adopt(
-            transfer.path,
-            wire_path(self._prefix, transfer.path),
-            recalled,
-            Beginning(
-                id=recalled.upload,
-                path=transfer.path,
-                version=recalled.upload,
-                fingerprint=transfer.fingerprint,
-                mode=None,
-                chunk_size=transfer.plan.chunk_size,
-                digest=recalled.digest,
-                to=(),
-                topic_id=self.limits.topic_id,
-                partition=partition_for(transfer.key, self.limits.partitions),
-                closed_ns=now_ns,
-                began_ms=now_ns // 1_000_000,
-            ),
-        )
+            self._listener.retry(transfer.path, 0.0)
 
     # Producing
 
-    def _begin(self, fresh: list[tuple[Transfer, bytes | None]]) -> None:
+    def _begin(self, fresh: list[tuple[Transfer, bytes]]) -> None:
         """Note new uploads in the ledger, all at once, and produce the first record of each."""
-        beginnings = []
-        for transfer, _ in fresh:
-            if transfer.upload_id is None or transfer.version is None or transfer.description is None:
-                raise AssertionError("only what is sent begins")
-            beginnings.append(
-                Beginning(
-                    transfer.upload_id,
-                    transfer.path,
-                    transfer.version,
-                    transfer.fingerprint,
-                    transfer.description.mode,
-                    transfer.plan.chunk_size,
-                    transfer.digest,
-                    transfer.to,
-                    self.limits.topic_id,
-                    transfer.partition,
-                    transfer.closed_ns,
-                    transfer.began_ms,
-                )
-            )
-        self._ledger.begin(beginnings)
+        topic_id = self.planner.limits.topic_id
+        self._ledger.begin([transfer.beginning(topic_id) for transfer, _ in fresh])
         for transfer, data in fresh:
             transfer.begun = True
             self._listener.began(transfer)
             if transfer.plan.is_single:
-                self._produce_whole(transfer, data or b"")
+                produce_whole(self.sending, transfer, data)
             else:
-                self._produce_chunk(transfer, 0, data or b"")
-
-    def _produce_whole(self, transfer: Transfer, data: bytes) -> None:
-        upload_id, description, digest = _sent(transfer)
-        if digest is None:
-            raise AssertionError("a whole file is hashed before it is sent")
-        record = Whole(upload_id, description, digest, transfer.closed_ns, transfer.again)
-        self._produce("whole", transfer, record, data, Kind.WHOLE, 1)
-
-    def _produce_chunk(self, transfer: Transfer, index: int, data: bytes) -> None:
-        upload_id, description, _ = _sent(transfer)
-        plan = transfer.plan
-        record = Chunk(
-            upload_id, index, plan.offset(index), description if index == 0 else None, transfer.again
-        )
-        transfer.unreported += len(data) + RECORD_COST
-        reported = index == 0 or index == plan.count - 1 or transfer.unreported >= STRIDE_BYTES
-        if index == 0:
-            self._produce("first", transfer, record, data, Kind.CHUNK, 1)
-        elif reported:
-            self._produce("chunk", transfer, record, data, Kind.CHUNK, index + 1)
-        else:
-            self.sending.in_flight += len(data) + RECORD_COST
-            self.sending.produce(record, transfer.key, data, transfer.partition, None)
-
-    def _produce_end(self, transfer: Transfer) -> None:
-        upload_id, description, digest = _sent(transfer)
-        if digest is None:
-            raise AssertionError("a file is hashed before its end is sent")
-        record = End(upload_id, description, digest, transfer.plan.count, transfer.closed_ns, transfer.again)
-        self._produce("end", transfer, record, None, Kind.END, transfer.plan.count)
-
-    def _produce_abort(self, transfer: Transfer, why: str) -> None:
-        upload_id, description, _ = _sent(transfer)
-        record = Abort(upload_id, description.path, self._source_id, why, transfer.again)
-        self._produce("abort", transfer, record, None, Kind.ABORT, 0)
-
-    def _produce(
-        self,
-        name: str,
-        transfer: Transfer,
-        record: Chunk | Whole | End | Abort,
-        data: bytes | None,
-        kind: Kind,
-        chunks: int,
-    ) -> None:
-        cost = (len(data) if data else 0) + RECORD_COST
-        self.sending.in_flight += cost
-        # What came before without a report is acknowledged with this one (a chunk has counted itself).
-        cost = transfer.unreported if kind is Kind.CHUNK else cost + transfer.unreported
-        transfer.unreported = 0
-        crash_point(f"uploader.produce.{name}.before")
-        report = Report(transfer, kind, chunks, cost, self.sending)
-        self.sending.produce(record, transfer.key, data, transfer.partition, report)
-        crash_point(f"uploader.produce.{name}.after")
+                produce_chunk(self.sending, transfer, 0, data)
 
     # What Kafka says
 
@@ -650,7 +339,7 @@ class Transfers:
         if self._acknowledged:
             done, self._acknowledged = self._acknowledged, []
             now_ms = time.time_ns() // 1_000_000
-            self._ledger.acknowledged([_acknowledged(transfer, now_ms) for transfer in done])
+            self._ledger.acknowledged([transfer.ended(now_ms) for transfer in done])
             for transfer in done:
                 self._progressed.pop(transfer, None)
                 self._finish(transfer)
@@ -663,10 +352,10 @@ class Transfers:
                 self._listener.retry(transfer.path, 0.0)
         if self._ending:
             ending, self._ending = self._ending, []
-            self._ledger.ending([_ending(transfer) for transfer in ending])
+            self._ledger.ending([transfer.ending() for transfer in ending])
             for transfer in ending:
                 self._progressed.pop(transfer, None)
-                self._produce_end(transfer)
+                produce_end(self.sending, transfer)
         now = time.monotonic()
         if self._progressed and (
             all_of_it or self._progressed_bytes >= _FLUSH_BYTES or now - self._flushed >= _FLUSH_SECONDS
@@ -676,7 +365,7 @@ class Transfers:
             self._progressed_bytes = 0
             self._flushed = now
             if progressed:
-                self._ledger.progress([_progress(transfer) for transfer in progressed])
+                self._ledger.progress([transfer.progress() for transfer in progressed])
             for transfer in progressed:
                 self._listener.progressed(transfer)
 
@@ -696,9 +385,14 @@ class Transfers:
             self._listener.retry(transfer.path, 1.0)
             return
         log.info("%s is given up (%s) and sent again once it rests", transfer.path, why)
-        transfer.aborting = True
-        self._ledger.aborting(transfer.upload_id, why)
-        self._produce_abort(transfer, why)
+        self._abort(transfer, why)
+
+    def _abort(self, transfer: Transfer, why: str) -> None:
+        """Say on the wire that an upload of several records is given up."""
+        if not transfer.aborting:
+            transfer.aborting = True
+            self._ledger.aborting(transfer.sent[0], why)
+        produce_abort(self.sending, transfer, why)
 
     def replace_producer(self) -> None:
         """Go on with another producer: uploads that were on their way begin again under new ids."""
@@ -720,16 +414,14 @@ class Transfers:
             transfer.again = True
             if not transfer.aborting:
                 self._ask_again(transfer)
-                transfer.aborting = True
-                self._ledger.aborting(transfer.upload_id, "the producer was replaced")
-            self._produce_abort(transfer, "the producer was replaced")
+            self._abort(transfer, "the producer was replaced")
         if dropped:
             self._ledger.drop(dropped)
 
     def _ask_again(self, transfer: Transfer) -> None:
         """Keep in mind that destinations had asked for this upload: it must still be made."""
         if transfer.version is not None and transfer.version != transfer.upload_id:
-            self._ledger.ask_again_for(transfer.version, transfer.to or (EVERYONE,))
+            self._ledger.answers.ask_again_for(transfer.version, transfer.to or (EVERYONE,))
 
     def forget_all(self) -> None:
         """Drop all uploads on their way: the topic that they went to is no more."""
@@ -765,128 +457,57 @@ class Transfers:
             self._resume(upload)
 
     def _resume(self, upload: Upload) -> None:
-        transfer = self._transfer_of(upload)
-        if upload.state is State.ABORTING:
-            self._abort_resumed(transfer, "given up before a restart")
-            return
+        transfer = self.planner.resumed(upload)
         if upload.state is State.ENDING:
             transfer.acked = transfer.plan.count
             self.active[upload.path] = transfer
-            self._produce_end(transfer)
+            produce_end(self.sending, transfer)
             return
+        why = self._why_not_on(upload, transfer)
+        if why is None:
+            return
+        transfer.close()
+        self._ask_again(transfer)
+        if transfer.plan.is_single:
+            self._ledger.drop([upload.id])
+            self._listener.retry(transfer.path, 0.0)
+        else:
+            self.active[transfer.path] = transfer
+            self._abort(transfer, why)
+
+    def _why_not_on(self, upload: Upload, transfer: Transfer) -> str | None:
+        """Go on with an upload if that is possible; else say why not."""
+        if upload.state is State.ABORTING:
+            return "given up before a restart"
         try:
             opened = open_beneath(self._root, upload.path)
         except OSError:
-            self._abort_resumed(transfer, "its file is gone")
-            return
+            return "its file is gone"
         transfer.fd = opened.fd
         if stored(opened.fingerprint) != upload.fingerprint:
-            self._abort_resumed(transfer, "its file was changed")
-        elif transfer.plan.is_single:
-            self._resume_single(transfer)
-        elif self._is_too_old(upload) or transfer.plan.size <= self._chunk_size:
-            self._abort_resumed(transfer, "it began too long ago")
-        else:
-            log.info("%s: going on at chunk %d of %d", upload.path, upload.chunks + 1, transfer.plan.count)
-            transfer.fingerprint = opened.fingerprint
-            transfer.produce_from = transfer.acked = upload.chunks
-            self.active[upload.path] = transfer
-            self._schedule.add(upload.path, transfer.plan.size)
-            self._listener.began(transfer)
+            return "its file was changed"
+        transfer.fingerprint = opened.fingerprint
+        if transfer.plan.is_single:
+            return self._resume_single(transfer)
+        if self.planner.age_problem(upload.began_ms) or not self._schedule.takes_turns(transfer.plan.size):
+            return "it began too long ago"
+        log.info("%s: going on at chunk %d of %d", upload.path, upload.chunks + 1, transfer.plan.count)
+        transfer.produce_from = transfer.acked = upload.chunks
+        self.active[upload.path] = transfer
+        self._schedule.add(upload.path, transfer.plan.size)
+        self._listener.began(transfer)
+        return None
 
-    def _resume_single(self, transfer: Transfer) -> None:
+    def _resume_single(self, transfer: Transfer) -> str | None:
         try:
-            data = self._read(transfer, transfer.plan.size, 0)
-            untouched = self._is_untouched(transfer)
+            data = transfer.read(transfer.plan.size, 0)
+            untouched = transfer.is_untouched()
         except (OSError, Changed):
             untouched = False
         if not untouched or blake3(data).digest() != transfer.digest:
-            self._abort_resumed(transfer, "its file was changed")
-            return
+            return "its file was changed"
         transfer.close()
         self.active[transfer.path] = transfer
         self._listener.began(transfer)
-        self._produce_whole(transfer, data)
-
-    def _is_too_old(self, upload: Upload) -> bool:
-        retention = self.limits.retention_seconds
-        return retention is not None and time.time() - upload.began_ms / 1000 > retention / 2
-
-    def _abort_resumed(self, transfer: Transfer, why: str) -> None:
-        transfer.close()
-        self._ask_again(transfer)
-        if transfer.upload_id is None:
-            return
-        if transfer.plan.is_single:
-            self._ledger.drop([transfer.upload_id])
-            self._listener.retry(transfer.path, 0.0)
-            return
-        transfer.aborting = True
-        self.active[transfer.path] = transfer
-        self._ledger.aborting(transfer.upload_id, why)
-        self._produce_abort(transfer, why)
-
-    def _transfer_of(self, upload: Upload) -> Transfer:
-        wire = wire_path(self._prefix, upload.path)
-        transfer = Transfer(
-            path=upload.path,
-            key=encode_key(wire),
-            fingerprint=upload.fingerprint,
-            plan=ChunkPlan(upload.fingerprint.size, upload.chunk_size),
-            known=None,
-            began=time.monotonic(),
-            upload_id=upload.id,
-            version=upload.version,
-            partition=upload.partition,
-            closed_ns=upload.closed_ns,
-            began_ms=upload.began_ms,
-            to=upload.to,
-            begun=True,
-            again=True,
-            digest=upload.digest,
-            first_offset=-1 if upload.first_offset is None else upload.first_offset,
-            last_offset=-1 if upload.last_offset is None else upload.last_offset,
-        )
-        transfer.description = self._describe(transfer, upload.mode, upload.to)
-        return transfer
-
-
-def stored(fingerprint: Fingerprint) -> Fingerprint:
-    """Give the fingerprint as the ledger can hold it: SQLite's integers have a sign."""
-    inode = fingerprint.inode & 0x7FFF_FFFF_FFFF_FFFF
-    if inode == fingerprint.inode:
-        return fingerprint
-    return Fingerprint(fingerprint.size, fingerprint.mtime_ns, fingerprint.ctime_ns, inode)
-
-
-def _sent(transfer: Transfer) -> tuple[UploadId, Description, bytes | None]:
-    if transfer.upload_id is None or transfer.description is None:
-        raise AssertionError("only what has an upload id is sent")
-    return transfer.upload_id, transfer.description, transfer.digest
-
-
-def _acknowledged(transfer: Transfer, now_ms: int) -> Acknowledged:
-    upload_id, _, digest = _sent(transfer)
-    return Acknowledged(
-        upload_id,
-        transfer.path,
-        transfer.version or upload_id,
-        transfer.plan.count,
-        transfer.first_offset,
-        transfer.last_offset,
-        transfer.fingerprint,
-        digest or b"",
-        now_ms,
-    )
-
-
-def _progress(transfer: Transfer) -> tuple[UploadId, int, int, int]:
-    return _sent(transfer)[0], transfer.acked, transfer.first_offset, transfer.last_offset
-
-
-def _ending(transfer: Transfer) -> tuple[UploadId, int, bytes, int, int]:
-    upload_id, _, digest = _sent(transfer)
-    return upload_id, transfer.acked, digest or b"", transfer.first_offset, transfer.last_offset
-
-
-__all__ = ["Listener", "ProducerLost", "TopicLimits", "Transfer", "Transfers", "stored"]
+        produce_whole(self.sending, transfer, data)
+        return None

@@ -1,0 +1,128 @@
+"""What follows when a transfer has gone well, or has not."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass, field
+
+from penstock_uploader import metrics
+from penstock_uploader.answerbook import Answer, Outcome, Resend
+from penstock_uploader.answers import Effect
+from penstock_uploader.discovery import Discovery
+from penstock_uploader.ledger import Ledger, stored
+from penstock_uploader.removal import Removals
+from penstock_uploader.reporting import Reporting
+from penstock_uploader.transfer import Transfer
+from penstock_uploader.troubles import Troubles
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Once:
+    """What became of the files that were to be sent once."""
+
+    acknowledged: int = 0
+    failed: dict[str, str] = field(default_factory=dict)
+    """Reason by path."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether everything was acknowledged."""
+        return not self.failed
+
+
+class Outcomes:
+    """Told how transfers go, and what destinations say of them; sees that everyone concerned hears of it."""
+
+    def __init__(
+        self,
+        *,
+        ledger: Ledger,
+        discovery: Discovery,
+        troubles: Troubles,
+        removals: Removals,
+        reporting: Reporting,
+        once: Once | None,
+    ) -> None:
+        """`once`: what is not sent now is not tried again, but noted there."""
+        self._ledger = ledger
+        self._discovery = discovery
+        self._troubles = troubles
+        self._removals = removals
+        self._reporting = reporting
+        self._once = once
+
+    def began(self, transfer: Transfer) -> None:
+        """Take note: an upload has begun."""
+        self._reporting.began(transfer)
+
+    def progressed(self, transfer: Transfer) -> None:
+        """Take note: more of an upload is acknowledged."""
+        self._reporting.progressed(transfer)
+
+    def acknowledged(self, transfer: Transfer) -> None:
+        """Take note: all of an upload is acknowledged."""
+        path = transfer.path
+        self._troubles.over(path)
+        if self._once is not None:
+            self._once.acknowledged += 1
+        self._reporting.acknowledged(transfer)
+        self._removals.acknowledged(
+            transfer.version or transfer.sent[0], path, stored(transfer.fingerprint), transfer.whole_digest
+        )
+        self._discovery.finished(path)
+
+    def unchanged(self, path: str) -> None:
+        """Take note: there was nothing to send."""
+        metrics.FILES_UNCHANGED.inc()
+        self._troubles.over(path)
+        self._discovery.finished(path)
+
+    def retry(self, path: str, seconds: float) -> None:
+        """Look at a path again later."""
+        self._discovery.retry(path, seconds)
+
+    def gone(self, path: str, resend: Resend | None) -> None:
+        """Take note: there is no file at a path any more."""
+        self._troubles.over(path)
+        self._discovery.finished(path)
+        if self._once is not None:
+            self._once.failed[path] = "there is no such file"
+        if resend is None:
+            return
+        log.error("%s should be sent again, but is gone", path)
+        answers = self._ledger.answers.of(resend.version)
+        with self._ledger.answers.applying():
+            for name in resend.to:
+                known = answers.get(name)
+                resends = known.resends if known else 0
+                answer = Answer(name, Outcome.FAILED, "source-gone", known.upload if known else None, resends)
+                self._ledger.answers.put(resend.version, answer, time.time_ns() // 1_000_000)
+        self._reporting.failed(path, "source-gone", "it should be sent again, but is gone")
+
+    def trouble(self, path: str, reason: str, message: str, *, permanent: bool) -> None:
+        """Take note: a file cannot be sent. It is tried again later, unless that is hopeless."""
+        trouble, is_news = self._troubles.note(path, reason, message, permanent=permanent)
+        if is_news:
+            log.error("%s cannot be sent: %s", path, message)
+            self._reporting.failed(path, reason, message)
+        if self._once is not None:
+            self._once.failed[path] = message
+        elif not permanent:
+            self._discovery.retry(path, trouble.retry_seconds)
+
+    def answered(self, effect: Effect) -> None:
+        """Take note: a destination has said something new of a version."""
+        answer, path = effect.answer, effect.path
+        if answer.outcome is Outcome.AGAIN:
+            log.warning("%s asks for %s again: %s", answer.destination, path, answer.reason)
+        elif answer.outcome is Outcome.FAILED:
+            log.error("%s refuses %s: %s", answer.destination, path, answer.reason)
+            self._reporting.failed(
+                path, answer.reason or "rejected", f"{answer.destination}: {answer.reason}"
+            )
+        elif answer.outcome is Outcome.DELIVERED:
+            self._reporting.delivered(path, answer.destination)
+            self._removals.delivered(effect.version)

@@ -1,0 +1,132 @@
+"""What receipts tell a ledger that is new: what was delivered before, and need not be sent again."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from chunkproto import UploadId
+from chunkproto.paths import encode_path
+from penstock_uploader.answerbook import Answer, Outcome
+from penstock_uploader.answers import AnswersReader, upload_id_of
+from penstock_uploader.ledger import Beginning, Ledger, numbers
+from servicekit.events import FileDelivered
+from servicekit.lifecycle import StopSignal
+from servicekit.topics import Topics
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Recalled:
+    """What receipts say of a path that the ledger does not know."""
+
+    upload: UploadId
+    digest: bytes
+    destinations: tuple[str, ...]
+
+
+class Recall:
+    """What receipts say, in the ledger, until the files themselves are looked at. Paths are on the wire."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._database = ledger.database
+
+    def read(self, reader: AnswersReader, topics: Topics, source_id: str, stop: StopSignal) -> None:
+        """Read the receipts to their end, before the reader starts; the ledger then takes up from there."""
+        topic = reader.topic
+        ranges = topics.watermarks(topic.name, topic.partitions)
+        starts = {number: found.start for number, found in ranges.items()}
+        ends = {number: found.end for number, found in ranges.items()}
+        count = 0
+        for answers in reader.read_to(ends, starts, stop):
+            uploads = [(event, upload_id_of(event, source_id)) for event in answers.events]
+            receipts = [
+                (event.path, event.destination, upload, bytes.fromhex(event.digest))
+                for event, upload in uploads
+                if upload is not None and isinstance(event, FileDelivered)
+            ]
+            self.note(receipts, max((upload for _, upload in uploads if upload is not None), default=None))
+            with self._ledger.answers.applying():
+                for partition, position in answers.positions.items():
+                    self._ledger.answers.put_position(topic.topic_id, partition, position)
+            count += len(receipts)
+        if not stop.is_set():
+            self.done()
+        if count:
+            log.info("the ledger is new, but %d receipts say what is delivered already", count)
+
+    def note(self, receipts: Iterable[tuple[str, str, UploadId, bytes]], highest: UploadId | None) -> None:
+        """Note receipts (path, destination, upload, digest), and the highest id that they name."""
+        with self._database.write("answers") as db:
+            db.executemany(
+                "INSERT INTO recalled VALUES (?, ?, ?, ?) ON CONFLICT (path, destination) DO UPDATE SET "
+                "upload = excluded.upload, digest = excluded.digest WHERE excluded.upload > upload",
+                [(encode_path(path), name, bytes(upload), digest) for path, name, upload, digest in receipts],
+            )
+            if highest is not None:
+                self._ledger.heard_of(highest)
+
+    def done(self) -> None:
+        """Note that the receipts were read to their end."""
+        with self._database.write("answers"):
+            self._database.set_meta("recalled", 1)
+
+    def of(self, path: str) -> Recalled | None:
+        """Give the latest version of a path that is delivered by what receipts say."""
+        rows = self._database.all(
+            "SELECT destination, upload, digest FROM recalled WHERE path = ?", (encode_path(path),)
+        )
+        if not rows:
+            return None
+        latest = max(row[1] for row in rows)
+        digest = next(row[2] for row in rows if row[1] == latest)
+        return Recalled(UploadId(latest), digest, tuple(row[0] for row in rows if row[2] == digest))
+
+    def forget(self, wire: str) -> None:
+        """Forget what receipts say of a path on the wire: the file holds something else now."""
+        with self._database.write("answers") as db:
+            db.execute("DELETE FROM recalled WHERE path = ?", (encode_path(wire),))
+
+    def adopt(self, path: str, wire: str, recalled: Recalled, beginning: Beginning) -> None:
+        """Note a version as acknowledged, and delivered where receipts say so, without sending it."""
+        with self._database.write("acknowledged") as db:
+            encoded = encode_path(path)
+            fingerprint = numbers(beginning.fingerprint)
+            db.execute(
+                "INSERT OR REPLACE INTO files (path, partition, version, size, mtime_ns, ctime_ns, "
+                "inode, digest) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (encoded, beginning.partition, bytes(beginning.version), *fingerprint, recalled.digest),
+            )
+            db.execute(
+                "INSERT OR REPLACE INTO uploads (id, file, version, state, size, mtime_ns, ctime_ns, "
+                "inode, mode, "
+                "chunk_size, digest, destinations, topic_id, partition, closed_ns, began_ms, "
+                "acknowledged_ms) "
+                "SELECT ?, id, ?, 'acknowledged', ?, ?, ?, ?, ?, ?, ?, '', ?, ?, ?, ?, ? FROM files "
+                "WHERE path = ?",
+                (
+                    bytes(beginning.id),
+                    bytes(beginning.version),
+                    *fingerprint,
+                    beginning.mode,
+                    beginning.chunk_size,
+                    recalled.digest,
+                    beginning.topic_id,
+                    beginning.partition,
+                    beginning.closed_ns,
+                    beginning.began_ms,
+                    beginning.began_ms,
+                    encoded,
+                ),
+            )
+            for name in recalled.destinations:
+                self._ledger.answers.put(
+                    beginning.version,
+                    Answer(name, Outcome.DELIVERED, None, recalled.upload, 0),
+                    beginning.began_ms,
+                )
+            db.execute("DELETE FROM recalled WHERE path = ?", (encode_path(wire),))
