@@ -1,12 +1,14 @@
 """A stream under test: the real services as processes, with directories of their own."""
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from blake3 import blake3
 from tests.kafka import Kafka
@@ -111,8 +113,8 @@ class Stream:
         """Wait until the destination holds exactly what the source holds: names, bytes, mtimes and modes."""
         source, destination = source or self.source, destination or self.destination
 
-        def difference() -> list[str]:
-            here, there = snapshot(source), snapshot(destination)
+        def difference(look: Callable[[Path], dict[str, Any]]) -> list[str]:
+            here, there = look(source), look(destination)
             return [
                 f"{path!r}: {here.get(path)} at the source, {there.get(path)} at the destination"
                 for path in sorted(here.keys() | there.keys())
@@ -120,10 +122,11 @@ class Stream:
             ]
 
         try:
-            eventually(lambda: not difference(), timeout, describe="the destination equals the source")
+            eventually(lambda: not difference(listing), timeout, describe="the destination equals the source")
+            assert not difference(snapshot), difference(snapshot)
         except AssertionError:
             logs = "\n".join(f"--- {service.log.name}\n{service.said[-3000:]}" for service in self.services)
-            missing = difference()
+            missing = difference(snapshot)
             raise AssertionError(f"{len(missing)} files differ: {missing[:5]}\n{logs}") from None
 
     def close(self) -> None:
@@ -132,22 +135,36 @@ class Stream:
                 service.kill()
 
 
-def snapshot(directory: Path) -> dict[str, tuple[int, str, int, str]]:
-    """What a directory holds but for our own state: size, digest, mtime (ns) and mode by relative path."""
+def listing(directory: Path) -> dict[str, tuple[int, int, str]]:
+    """What a directory holds but for our own state: size, mtime (ns) and mode by relative path."""
     found = {}
     for path in files_of(directory):
-        try:
-            data = path.read_bytes()
+        with contextlib.suppress(FileNotFoundError):
             status = path.stat()
-        except FileNotFoundError:
-            continue
-        found[str(path.relative_to(directory))] = (
-            len(data),
-            blake3(data).hexdigest()[:16],
-            status.st_mtime_ns,
-            oct(status.st_mode & 0o777),
-        )
+            found[str(path.relative_to(directory))] = (
+                status.st_size,
+                status.st_mtime_ns,
+                oct(status.st_mode & 0o777),
+            )
     return found
+
+
+def snapshot(directory: Path) -> dict[str, tuple[int, int, str, str]]:
+    """The same, and the digest of each file."""
+    found = {}
+    for path, seen in listing(directory).items():
+        with contextlib.suppress(FileNotFoundError):
+            found[path] = (*seen, digest_of(directory / path))
+    return found
+
+
+def digest_of(path: Path) -> str:
+    """The BLAKE3 of a file of any size."""
+    hasher = blake3()
+    with path.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            hasher.update(block)
+    return hasher.hexdigest()
 
 
 def files_of(directory: Path) -> Iterator[Path]:
