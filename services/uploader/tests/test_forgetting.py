@@ -48,7 +48,7 @@ class Time:
     def __init__(
         self, ledger: Ledger, root, *required: str, retention: float | None = 7 * DAY, remember=REMEMBER
     ):
-        self.forgetting = Forgetting(ledger.database, str(root), remember, required)
+        self.forgetting = Forgetting(ledger.database, str(root), remember, required, lambda: self.retention)
         self.retention = retention
         self.now = 0.0
 
@@ -57,7 +57,7 @@ class Time:
         while self.now < until:
             self.now += DAY
             for _ in range(3):  # more than the ledger has pages of
-                self.forgetting.step(self.now, int(self.now * 1000), self.retention)
+                self.forgetting.step(self.now, int(self.now * 1000))
 
 
 def test_a_file_that_is_gone_is_forgotten_after_the_time_and_not_before(ledger: Ledger, root):

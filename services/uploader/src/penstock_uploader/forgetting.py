@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from chunkproto.paths import decode_path
@@ -36,21 +36,29 @@ class Forgetting:
     """
 
     def __init__(
-        self, database: Database, root: str, remember_seconds: float, required: Sequence[str]
+        self,
+        database: Database,
+        root: str,
+        remember_seconds: float,
+        required: Sequence[str],
+        retention_seconds: Callable[[], float | None],
     ) -> None:
+        """Begin; `retention_seconds` says how long the topic keeps records now (None: for ever)."""
         self._database = database
         self._root = root
         self._remember_seconds = remember_seconds
         self._settled = _SETTLED.format(marks=", ".join("?" for _ in required), count=len(required))
         self._required = required
+        self._retention_seconds = retention_seconds
         self._next_round = 0.0
         self._after = 0
 
-    def step(self, now: float, now_ms: int, retention_seconds: float | None) -> None:
+    def step(self, now: float, now_ms: int) -> None:
         """Look at the next few; `now` by a steady clock. Nothing is forgotten on a topic that keeps all."""
-        if now < self._next_round or retention_seconds is None:
+        retention = self._retention_seconds()
+        if now < self._next_round or retention is None:
             return
-        remember = max(self._remember_seconds, 2 * retention_seconds)
+        remember = max(self._remember_seconds, 2 * retention)
         rows = self._database.all(
             "SELECT id, path, gone_ms FROM files WHERE id > ? ORDER BY id LIMIT ?",
             (self._after, _LOOKED_AT_ONCE),

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from typing import Any, Final
 
 from penstock_uploader.description import describe_file
 from penstock_uploader.discovery import Discovery
 from penstock_uploader.ledger import Ledger
+from penstock_uploader.resends import Resends
 from penstock_uploader.schedule import Schedule
 from penstock_uploader.settings import UploaderSettings
 from penstock_uploader.transfers import Transfers
@@ -33,7 +33,7 @@ class Questions:
         schedule: Schedule,
         transfers: Transfers,
         troubles: Troubles,
-        want_resends: Callable[[], None],
+        resends: Resends,
     ) -> None:
         self._topic = settings.topic
         self._source_id = source_id
@@ -43,7 +43,7 @@ class Questions:
         self._schedule = schedule
         self._transfers = transfers
         self._troubles = troubles
-        self._want_resends = want_resends
+        self._resends = resends
         self.receipts_required = tuple(settings.after_receipt_from)
         """The destinations that the settings name."""
         self.scan_done = 0
@@ -68,12 +68,12 @@ class Questions:
 
     def resend(self, path: str) -> bool:
         """Have the version of a file that stands sent again, to all."""
-        self._want_resends()
+        self._resends.want()
         return self._ledger.answers.ask_again(path, time.time_ns() // 1_000_000)
 
     def resend_unreceipted(self) -> int:
         """Have all that lacks a receipt sent again."""
-        self._want_resends()
+        self._resends.want()
         with self._ledger.answers.applying():
             return self._ledger.answers.ask_again_unreceipted(
                 self.receipts_required, time.time_ns() // 1_000_000, "asked"

@@ -33,6 +33,8 @@ class Recall:
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
         self._database = ledger.database
+        # Asked for every file that is new: most ledgers have nothing to recall.
+        self._is_empty = not self._database.all("SELECT 1 FROM recalled LIMIT 1")
 
     def read(self, reader: AnswersReader, topics: Topics, source_id: str, stop: StopSignal) -> None:
         """Read the receipts to their end, before the reader starts; the ledger then takes up from there."""
@@ -60,6 +62,7 @@ class Recall:
 
     def note(self, receipts: Iterable[tuple[str, str, UploadId, bytes]], highest: UploadId | None) -> None:
         """Note receipts (path, destination, upload, digest), and the highest id that they name."""
+        self._is_empty = False
         with self._database.write("answers") as db:
             db.executemany(
                 "INSERT INTO recalled VALUES (?, ?, ?, ?) ON CONFLICT (path, destination) DO UPDATE SET "
@@ -76,6 +79,8 @@ class Recall:
 
     def of(self, path: str) -> Recalled | None:
         """Give the latest version of a path that is delivered by what receipts say."""
+        if self._is_empty:
+            return None
         rows = self._database.all(
             "SELECT destination, upload, digest FROM recalled WHERE path = ?", (encode_path(path),)
         )

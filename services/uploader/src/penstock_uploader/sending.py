@@ -77,7 +77,7 @@ class Sending:
         """Bytes produced and not yet acknowledged, and what records cost beside them."""
         self.reports: list[Report] = []
         self.lost: PenstockError | None = None
-        self._health = health
+        self.health = health
         self._limit = int(settings.max_inflight_bytes)
         self._producer = make_producer(
             settings,
@@ -140,6 +140,6 @@ class Sending:
         self.reports.clear()
 
     def _check(self) -> None:
-        cause = self._health.fatal or self.lost
+        cause = self.health.fatal or self.lost
         if cause is not None:
             raise ProducerLost(cause)

@@ -159,8 +159,8 @@ class UploaderSettings(ServiceSettings):
         if self.after != "keep" and self.after_when != "delivered" and self.after_receipt_from:
             raise ValueError(
                 f"--after {self.after} with --after-receipt-from needs --after-when delivered: as it is, "
-                f"files would go as soon as Kafka has them, whoever has received them. If so, leave "
-                f"out --after-receipt-from"
+                f"files would go as soon as Kafka has them, whoever has received them. If that is "
+                f"meant, leave it out"
             )
         if self.after_move_to is not None and self.after != "move":
             raise ValueError("--after-move-to needs --after move")

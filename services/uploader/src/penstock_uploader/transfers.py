@@ -22,7 +22,7 @@ from blake3 import blake3
 
 from chunkproto import UploadId
 from penstock_uploader.answerbook import EVERYONE, Resend
-from penstock_uploader.ledger import Ledger, State, Upload, stored
+from penstock_uploader.ledger import Ledger
 from penstock_uploader.planning import Planner, Unsendable
 from penstock_uploader.producing import produce_abort, produce_chunk, produce_end, produce_whole
 from penstock_uploader.reading import open_beneath, seconds_until_tick_over
@@ -418,6 +418,17 @@ class Transfers:
         if dropped:
             self._ledger.drop(dropped)
 
+    def begin_again(self, transfer: Transfer, why: str) -> None:
+        """Give up what an earlier run had begun; its file is looked at again."""
+        transfer.close()
+        self._ask_again(transfer)
+        if transfer.plan.is_single:
+            self._ledger.drop([transfer.sent[0]])
+            self._listener.retry(transfer.path, 0.0)
+        else:
+            self.active[transfer.path] = transfer
+            self._abort(transfer, why)
+
     def _ask_again(self, transfer: Transfer) -> None:
         """Keep in mind that destinations had asked for this upload: it must still be made."""
         if transfer.version is not None and transfer.version != transfer.upload_id:
@@ -446,68 +457,3 @@ class Transfers:
         for transfer in self.active.values():
             transfer.close()
         self.sending.discard()
-
-    # After a restart
-
-    def resume(self) -> None:
-        """Go on with what an earlier run did not bring to an end; raises ProducerLost."""
-        for upload in self._ledger.unfinished():
-            if upload.path in self.active:
-                continue
-            self._resume(upload)
-
-    def _resume(self, upload: Upload) -> None:
-        transfer = self.planner.resumed(upload)
-        if upload.state is State.ENDING:
-            transfer.acked = transfer.plan.count
-            self.active[upload.path] = transfer
-            produce_end(self.sending, transfer)
-            return
-        why = self._why_not_on(upload, transfer)
-        if why is None:
-            return
-        transfer.close()
-        self._ask_again(transfer)
-        if transfer.plan.is_single:
-            self._ledger.drop([upload.id])
-            self._listener.retry(transfer.path, 0.0)
-        else:
-            self.active[transfer.path] = transfer
-            self._abort(transfer, why)
-
-    def _why_not_on(self, upload: Upload, transfer: Transfer) -> str | None:
-        """Go on with an upload if that is possible; else say why not."""
-        if upload.state is State.ABORTING:
-            return "given up before a restart"
-        try:
-            opened = open_beneath(self._root, upload.path)
-        except OSError:
-            return "its file is gone"
-        transfer.fd = opened.fd
-        if stored(opened.fingerprint) != upload.fingerprint:
-            return "its file was changed"
-        transfer.fingerprint = opened.fingerprint
-        if transfer.plan.is_single:
-            return self._resume_single(transfer)
-        if self.planner.age_problem(upload.began_ms) or not self._schedule.takes_turns(transfer.plan.size):
-            return "it began too long ago"
-        log.info("%s: going on at chunk %d of %d", upload.path, upload.chunks + 1, transfer.plan.count)
-        transfer.produce_from = transfer.acked = upload.chunks
-        self.active[upload.path] = transfer
-        self._schedule.add(upload.path, transfer.plan.size)
-        self._listener.began(transfer)
-        return None
-
-    def _resume_single(self, transfer: Transfer) -> str | None:
-        try:
-            data = transfer.read(transfer.plan.size, 0)
-            untouched = transfer.is_untouched()
-        except (OSError, Changed):
-            untouched = False
-        if not untouched or blake3(data).digest() != transfer.digest:
-            return "its file was changed"
-        transfer.close()
-        self.active[transfer.path] = transfer
-        self._listener.began(transfer)
-        produce_whole(self.sending, transfer, data)
-        return None
