@@ -124,7 +124,7 @@ def test_what_is_there_before_is_sent_only_once_it_changes_if_so_asked(stream: S
 def test_with_its_state_elsewhere_the_watched_directory_is_never_written_to(stream: Stream, tmp_path):
     (stream.source / "a").write_bytes(b"a")
     before = stream.source.stat().st_mtime_ns
-    service = watching(stream.uploader(state_dir=tmp_path / "state", **QUICK))
+    service = watching(stream.uploader(state_dir=tmp_path / "state", settle_seconds=0.1))
     await_on_topic(stream, {"a": b"a"})
     assert service.stop() == 0
     assert os.listdir(stream.source) == ["a"]

@@ -30,7 +30,7 @@ QUICK = {"settle_seconds": 0.1, "chunk_size": 4096}
         ({"max_inflight_bytes": "1KiB"}, "--max-inflight-bytes"),
         ({"kafka": "acks=0"}, "acks"),
         ({"kafka": "no.such.property=1"}, "no.such.property"),
-        ({"kafka": "linger.ms=soon"}, "linger.ms"),
+        ({"kafka": "socket.timeout.ms=soon"}, "socket.timeout.ms"),
         ({"kafka": "partition.assignment.strategy=range"}, "cooperative-sticky"),
         ({"include": "/"}, "glob"),
     ],

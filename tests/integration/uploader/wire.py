@@ -51,7 +51,8 @@ class Sent:
     @property
     def has_gaps(self) -> bool:
         chunks = set(self.chunks)
-        return bool(chunks) and chunks != set(range(max(chunks) + 1))
+        ends = [record.chunks for _, record, _ in self.records if isinstance(record, End)]
+        return chunks != set(range(max([*ends, *(index + 1 for index in chunks)], default=0)))
 
     @property
     def data(self) -> bytes:
