@@ -114,3 +114,14 @@ def test_sending_once_returns_when_all_is_acknowledged_and_names_what_was_not(st
     await_on_topic(stream, {"a": b"a", "d/large": b"l" * 50_000})
     sources = {sent.description.source for sent in uploads(stream.kafka, stream.topic)}
     assert len(sources) == 1
+
+
+def test_sending_once_that_is_told_to_stop_names_what_was_not_sent(stream: Stream):
+    (stream.source / "a").write_bytes(b"a")
+    settings = UploaderSettings(
+        directory=str(stream.source), topic=stream.topic, bootstrap_servers=stream.kafka.bootstrap_servers
+    )
+    stop = StopSignal()
+    stop.set("the test")
+    assert upload_once(settings, ["a"], stop).failed == {"a": "interrupted"}
+    assert uploads(stream.kafka, stream.topic) == []

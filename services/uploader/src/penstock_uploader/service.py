@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Iterable
 from contextlib import ExitStack
 from functools import partial
 from importlib.metadata import version
@@ -92,6 +93,7 @@ class Uploader:
                 topic_described=lambda found: self._inbox.tell(partial(self._topic_described, found)),
             )
             if parts is None or stop.is_set():
+                self._interrupted(self._only or ())
                 return 0
             self._parts = parts
             self._start(stack)
@@ -99,11 +101,19 @@ class Uploader:
             try:
                 self._loop(stop)
                 self._drain()
+                if self._only is not None:
+                    self._interrupted(
+                        (*parts.discovery.settle.paths(), *parts.schedule, *parts.transfers.active)
+                    )
             finally:
                 self._inbox.work()
         if self._only is not None and not self.once.complete:
             return 1
         return 0
+
+    def _interrupted(self, paths: Iterable[str]) -> None:
+        for path in paths:
+            self.once.failed.setdefault(path, "interrupted")
 
     def _start(self, stack: ExitStack) -> None:
         """Take up what an earlier run has left, and begin to watch."""
@@ -316,11 +326,6 @@ class Uploader:
             self.health.ok("kafka")
         self._parts.reporting.beat(self.health.problems)
 
-    def unfinished(self) -> list[str]:
-        """Give the paths that were not brought to an end."""
-        parts = self._parts
-        return [*parts.discovery.settle.paths(), *parts.schedule, *parts.transfers.active]
-
     def __str__(self) -> str:
         return f"uploader of {self._root} to {self._settings.topic}"
 
@@ -345,7 +350,4 @@ def upload_once(
     uploader = Uploader(settings, observer=observer, only=only)
     uploader.once.failed.update({path: f"{error.strerror}" for path, error in unreadable.items()})
     uploader.run(stop)
-    if stop.is_set():
-        for path in uploader.unfinished():
-            uploader.once.failed.setdefault(path, "interrupted")
     return uploader.once
