@@ -1,6 +1,5 @@
 """What cannot work is refused in one line; what is only away or full is waited for, visibly."""
 
-import json
 import os
 import signal
 import subprocess
@@ -51,12 +50,12 @@ def test_a_directory_that_is_another_destination_is_refused_by_name(stream: Stre
 
 
 def test_a_directory_that_is_also_the_source_of_the_topic_is_refused(stream: Stream):
-    state = stream.destination / ".penstock/uploader"
-    state.mkdir(parents=True)
-    (state / "topic").write_text(json.dumps({"topic": stream.topic}))
-    assert stream.topic in refused(stream.downloader(), code=2)
-    (state / "topic").write_text(json.dumps({"topic": "another"}))
-    assert stream.downloader(until_idle=0.1).wait() == 0
+    uploader = stream.uploader()
+    eventually(lambda: "watching" in uploader.said, describe="the directory is watched")
+    line = refused(stream.downloader(stream.source), code=2)
+    assert "go round" in line
+    other = stream.kafka.create_topic()
+    assert stream.downloader(stream.source, topic=other, until_idle=0.1).wait() == 0
 
 
 def test_a_wrong_setting_is_refused_by_name(stream: Stream):

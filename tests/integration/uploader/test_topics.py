@@ -162,29 +162,21 @@ def test_an_unknown_topic_is_refused(make_stream):
 
 
 def test_a_directory_that_is_the_destination_of_the_topic_is_refused(stream: Stream):
-    from tests.integration.uploader.test_answers import topic_id
-
-    state = stream.source / ".penstock" / "downloader"
-    state.mkdir(parents=True)
-    (state / "topic").write_text(f'{{"topic": "x", "topic_id": "{topic_id(stream)}"}}')
-    refused(stream, 2, "destination of topic")
+    assert stream.downloader(stream.source, until_idle=0.1).wait() == 0
+    refused(stream, 2, "go round")
 
 
 def test_a_directory_that_becomes_the_destination_of_the_topic_is_sent_no_more(stream: Stream, tmp_path):
-    from tests.integration.uploader.test_answers import topic_id
-
     service = watching(stream.uploader(state_dir=tmp_path / "state", **QUICK))
     (stream.source / "before").write_bytes(b"before")
     await_on_topic(stream, {"before": b"before"})
-    told = stream.source / ".penstock" / "downloader" / "topic"
-    told.parent.mkdir(parents=True)
-    told.write_text(f'{{"topic": "x", "topic_id": "{topic_id(stream)}"}}')
+    assert stream.downloader(stream.source, until_idle=0.1).wait() == 0
     saying(service, "nothing is sent: ")
     (stream.source / "round").write_bytes(b"and round")
     answer = ControlClient(str(tmp_path / "state")).drained(1)
     assert answer["drained"] is False
     assert [sent.path for sent in uploads(stream.kafka, stream.topic)] == ["before"]
-    told.unlink()
+    (stream.source / ".penstock" / "downloader" / "topic").unlink()
     await_on_topic(stream, {"before": b"before", "round": b"and round"})
     assert service.running
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import re
 import secrets
@@ -77,27 +76,6 @@ def open_destination(directory: str, group: str | None) -> Destination:
             f"directory (its id is in {STATE_DIRECTORY}/id)"
         )
     return Destination(found, root, state)
-
-
-def refuse_source_of(destination: Destination, topic: str, topic_id: str) -> None:
-    """Raise ConfigurationError if the directory is also watched by an uploader of the same topic.
-
-    Files would go round for ever.
-    """
-    path = os.path.join(destination.root, STATE_DIRECTORY, "uploader", "topic")
-    try:
-        with open(path, encoding="utf-8") as stream:
-            said = json.load(stream)
-    except (OSError, ValueError):
-        return
-    if not isinstance(said, dict):
-        return
-    same = said.get("topic_id") == topic_id if said.get("topic_id") else said.get("topic") == topic
-    if same:
-        raise ConfigurationError(
-            f"{destination.root!r} is watched and sent to topic {topic!r}: what is delivered there would be "
-            f"sent again; choose another directory or another topic"
-        )
 
 
 def _identify(root: str, group: str | None) -> str:

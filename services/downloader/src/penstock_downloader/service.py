@@ -20,7 +20,7 @@ from penstock_downloader.commits import Commits
 from penstock_downloader.delivery import DeliveryThread, Tenure
 from penstock_downloader.exceptions import SinkUnavailable
 from penstock_downloader.holdings import Holdings
-from penstock_downloader.identity import Destination, open_destination, refuse_source_of
+from penstock_downloader.identity import Destination, open_destination
 from penstock_downloader.intake import Intake
 from penstock_downloader.observer import Observer
 from penstock_downloader.partials import Partials
@@ -30,6 +30,7 @@ from penstock_downloader.receipts import Receipts, ensure_receipts_topic
 from penstock_downloader.recovery import remove_orphans
 from penstock_downloader.settings import DownloaderSettings
 from penstock_downloader.sink import FileSystemSink
+from servicekit.circles import note_topic, refuse_circle
 from servicekit.events import ServiceHeartbeat, Telemetry
 from servicekit.exceptions import NotAuthorized, PenstockError, explain_kafka
 from servicekit.filesystem import boottime
@@ -81,7 +82,8 @@ class Downloader:
                 return
             topics = Topics(settings)
             stream = topics.describe(settings.topic)
-            refuse_source_of(self.destination, settings.topic, stream.topic_id)
+            refuse_circle(self.destination.root, "downloader", stream)
+            note_topic(self.destination.root, "downloader", stream)
             receipts_topic = ensure_receipts_topic(settings, topics, stream)
             running = _Running(
                 settings, self.destination, topics, stream, receipts_topic, self.health, self._observer

@@ -71,7 +71,7 @@ class Report:
 class Sending:
     """One producer, for one topic. It is thrown away when it is lost, or when the topic is another one."""
 
-    def __init__(self, settings: UploaderSettings, health: ClientHealth) -> None:
+    def __init__(self, settings: UploaderSettings, health: ClientHealth, max_batch_bytes: int) -> None:
         self.topic = settings.topic
         self.in_flight = 0
         """Bytes produced and not yet acknowledged, and what records cost beside them."""
@@ -84,6 +84,7 @@ class Sending:
             health=health,
             # Ours is the bound; librdkafka's must never be met first.
             queue_buffering_max_kbytes=max(1024, 2 * self._limit // 1024 + RECORD_OVERHEAD_BYTES // 1024),
+            batch_size=max_batch_bytes,  # a topic that takes less than the default refuses whole batches
             message_max_bytes=max(1_000_000, int(settings.chunk_size) + RECORD_OVERHEAD_BYTES),
         )
 

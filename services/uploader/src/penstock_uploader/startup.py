@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Final
 
 from chunkproto.native import RECORD_OVERHEAD_BYTES
 from penstock_uploader.answers import AnswersReader
@@ -31,22 +30,21 @@ from penstock_uploader.settings import UploaderSettings
 from penstock_uploader.settle import Settle
 from penstock_uploader.statedir import open_state_dir, persistent_source_id
 from penstock_uploader.topic import TopicFollower, adopt_topic
-from penstock_uploader.topicwatch import TopicWatch, refuse_circle
+from penstock_uploader.topicwatch import TopicWatch
 from penstock_uploader.transfer import Transfer
 from penstock_uploader.transfers import Transfers
 from penstock_uploader.troubles import Troubles
 from penstock_uploader.watch import Watch
+from servicekit.circles import refuse_circle
 from servicekit.events import Telemetry, receipts_topic
 from servicekit.exceptions import NotAuthorized, PenstockError, UnknownTopic
 from servicekit.globs import PathFilter
 from servicekit.http import Health, HttpServer, health_routes
 from servicekit.kafka import ClientHealth, consumer_config, producer_config, wait_for_broker
 from servicekit.lifecycle import StopSignal
-from servicekit.topics import TopicInfo, Topics, require_topic_can_carry
+from servicekit.topics import TopicInfo, Topics, receipts_config, require_topic_can_carry
 
 log = logging.getLogger(__name__)
-
-_RECEIPTS_RETENTION_MS: Final = 30 * 24 * 3600 * 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,12 +112,12 @@ def set_up(
     topic = topics.describe(settings.topic)
     for warning in require_topic_can_carry(topic, int(settings.chunk_size), overhead=RECORD_OVERHEAD_BYTES):
         log.warning("%s", warning)
-    refuse_circle(settings.root, topic)
+    refuse_circle(settings.root, "uploader", topic)
     adopt_topic(settings, ledger, topic, once=once is not None)
     recall = Recall(ledger)
     reader = None
     if once is None or settings.after_receipt_from:
-        reader = _open_answers(settings, stack, stop, topics, ledger, recall, source_id, wake)
+        reader = _open_answers(settings, stack, stop, topics, topic, ledger, recall, source_id, wake)
     telemetry = Telemetry(settings, topic=settings.events_topic or None)
     stack.callback(telemetry.close)
     limits = TopicLimits.of(topic)
@@ -180,7 +178,9 @@ def set_up(
         schedule=schedule,
         active=active,
         listener=outcomes,
-        connect=lambda: Sending(settings, ClientHealth("producer", settings.bootstrap_servers)),
+        connect=lambda: Sending(
+            settings, ClientHealth("producer", settings.bootstrap_servers), topic.max_batch_bytes
+        ),
     )
     stack.callback(transfers.close)
     forgetting = Forgetting(
@@ -251,15 +251,16 @@ def _open_answers(
     stack: ExitStack,
     stop: StopSignal,
     topics: Topics,
+    stream: TopicInfo,
     ledger: Ledger,
     recall: Recall,
     source_id: str,
     wake: Callable[[], None],
 ) -> AnswersReader | None:
     """Begin to read receipts; a new ledger first reads all there are."""
-    name = receipts_topic(settings.topic)
+    name = receipts_topic(stream.name)
     try:
-        topic = topics.ensure_topic(name, config={"retention.ms": str(_RECEIPTS_RETENTION_MS)})
+        topic = topics.ensure_topic(name, config=receipts_config(stream))
     except (NotAuthorized, UnknownTopic) as error:
         if settings.after_when == "delivered" and settings.after != "keep":
             raise

@@ -11,9 +11,9 @@ from penstock_uploader.ledger import Ledger
 from penstock_uploader.planning import Planner, TopicLimits
 from penstock_uploader.resends import Resends
 from penstock_uploader.settings import UploaderSettings
-from penstock_uploader.topicwatch import refuse_circle, say_topic
 from penstock_uploader.transfers import Transfers
 from penstock_uploader.troubles import Troubles
+from servicekit.circles import note_topic, refuse_circle
 from servicekit.exceptions import ConfigurationError, KafkaUnavailable, PenstockError
 from servicekit.http import Health
 from servicekit.logs import Limiter
@@ -29,7 +29,7 @@ def adopt_topic(settings: UploaderSettings, ledger: Ledger, topic: TopicInfo, *,
     if again:
         log.warning("topic %s is a new one: %d files without receipt are sent again", topic.name, again)
     if not once and settings.state_dir is None:
-        say_topic(settings.root, topic, None)
+        note_topic(settings.root, "uploader", topic)
 
 
 class TopicFollower:
@@ -97,7 +97,7 @@ class TopicFollower:
             if problem.refused
         ]
         try:
-            refuse_circle(self._settings.root, topic)
+            refuse_circle(self._settings.root, "uploader", topic)
             self.refused = None
         except ConfigurationError as circle:
             if self._once:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import os
 import threading
 from collections.abc import Callable
-from typing import Any
 
-from servicekit.exceptions import ConfigurationError, PenstockError
+from servicekit.exceptions import PenstockError
 from servicekit.topics import TopicInfo, Topics
 
 log = logging.getLogger(__name__)
@@ -54,32 +51,3 @@ class TopicWatch:
                 found = error
             if not self._stop.is_set():
                 self._tell(found)
-
-
-def say_topic(directory: str, info: TopicInfo, cluster_id: str | None) -> None:
-    """Note in the watched directory where its files go: a downloader can refuse to be the way back."""
-    told = {"topic": info.name, "topic_id": info.topic_id, "cluster_id": cluster_id}
-    path = os.path.join(directory, ".penstock", "uploader", "topic")
-    try:
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        with open(path + ".new", "w", encoding="utf-8") as stream:
-            json.dump(told, stream)
-        os.replace(path + ".new", path)
-    except OSError as error:
-        log.debug("%s cannot be written (%s)", path, error.strerror)
-
-
-def refuse_circle(directory: str, info: TopicInfo) -> None:
-    """Raise ConfigurationError if the topic's files are delivered into the directory: they would go round."""
-    try:
-        with open(os.path.join(directory, ".penstock", "downloader", "topic"), encoding="utf-8") as stream:
-            told: Any = json.load(stream)
-    except (OSError, ValueError):
-        return
-    for topic in told if isinstance(told, list) else [told]:
-        if isinstance(topic, dict) and topic.get("topic_id") == info.topic_id:
-            raise ConfigurationError(
-                f"{directory!r} is a destination of topic {info.name!r}: files would go round for "
-                f"ever; watch "
-                "another directory, or use another topic"
-            )
