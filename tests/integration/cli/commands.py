@@ -8,6 +8,10 @@ from pathlib import Path
 
 _SCRIPTS = Path(sys.executable).parent
 
+# As the users of instruments run it: root may read and write anywhere, unless it gives that up (util-linux).
+_IS_ROOT = os.name == "posix" and os.geteuid() == 0
+_HUMBLE = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if _IS_ROOT else []
+
 
 def clean_environment(**variables: str) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PENSTOCK_")}
@@ -19,7 +23,7 @@ def penstock(
 ) -> subprocess.CompletedProcess[str]:
     """Run a command to its end, in a pipe."""
     return subprocess.run(
-        [_SCRIPTS / "penstock", *map(str, arguments)],
+        [*_HUMBLE, _SCRIPTS / "penstock", *map(str, arguments)],
         env=clean_environment(**variables),
         capture_output=True,
         text=True,

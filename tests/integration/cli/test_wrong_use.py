@@ -80,7 +80,6 @@ def test_a_bad_variable_is_named_as_one(source):
     assert "(PENSTOCK_CHUNK_SIZE), from the environment = 'much'" in one_line(done)
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="nothing is forbidden to root")
 @pytest.mark.parametrize("command", ["watch", "download"])
 def test_a_directory_that_may_not_be_used(command, source):
     source.chmod(0)
