@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import logging
 import os
 import time
 from dataclasses import dataclass
 
 from chunkproto import UploadId
-from penstock_downloader.deliveredlog import Kind
+from penstock_downloader.deliveredlog import Kind, read_log
 from penstock_downloader.delivery import Tenure, finish
 from penstock_downloader.exceptions import PartialLost, Refused, SinkUnavailable, Skipped, is_unavailable
+from penstock_downloader.identity import Destination
 from penstock_downloader.partials import Partials
 from penstock_downloader.sink import FileSystemSink, Place
 
@@ -63,12 +65,30 @@ def finish_deliveries(sink: FileSystemSink, tenure: Tenure, partials: Partials, 
         raise
 
 
-def remove_orphans(directory: str, known: set[str], older_than_seconds: float) -> None:
-    """Remove partials that nobody has written to for so long, but for those `known` here."""
+def remove_orphans(destination: Destination, known: set[str], older_than_seconds: float) -> None:
+    """Remove partials that nobody has touched for so long, but for those `known` here and those logged.
+
+    A finished partial has its source's time of modification already; only ctime says when that was set.
+    A partial that a delivered log names, of whatever partition, is about to get its name.
+    """
     before = time.time() - older_than_seconds
-    with contextlib.suppress(FileNotFoundError), os.scandir(directory) as found:
-        for entry in found:
-            with contextlib.suppress(FileNotFoundError):
-                if entry.name not in known and entry.stat(follow_symlinks=False).st_mtime < before:
-                    os.unlink(entry.path)
-                    log.info("removed partial %s: nobody has written to it for too long", entry.name)
+    try:
+        kept = known | _logged(destination.delivered)  # first: what is logged from now on was just touched
+        with os.scandir(destination.partials) as found:
+            for entry in found:
+                with contextlib.suppress(FileNotFoundError):
+                    status = entry.stat(follow_symlinks=False)
+                    if entry.name not in kept and max(status.st_mtime, status.st_ctime) < before:
+                        os.unlink(entry.path)
+                        log.info("removed partial %s: nobody has written to it for too long", entry.name)
+    except OSError as error:
+        log.warning("partials of nobody cannot be looked for now: %s", error)
+
+
+def _logged(delivered: str) -> set[str]:
+    """Give the uploads in all logs that are not sorted yet: only their files may be without their names."""
+    found: set[str] = set()
+    for path in glob.iglob(os.path.join(glob.escape(delivered), "*", "*", "*.log")):
+        with contextlib.suppress(FileNotFoundError):
+            found.update(str(entry.upload_id) for entry in read_log(path))
+    return found

@@ -507,11 +507,11 @@ class _Running:
                     self._intake.refuse(partition, partition.position - 1, refusal)
         if now >= self._next_topic_check:
             self._check_topic(now)
-        if now >= self._next_orphans:
+        if now >= self._next_orphans and len(self._holdings):
             self._next_orphans = now + _ORPHANS_SECONDS
             known = {str(upload.upload_id) for one in self._holdings for upload in one.assembly}
             self._background.submit(
-                remove_orphans, self._destination.partials, known, self._settings.incomplete_after_seconds
+                remove_orphans, self._destination, known, self._settings.incomplete_after_seconds
             )
 
     def _check_topic(self, now: float) -> None:
