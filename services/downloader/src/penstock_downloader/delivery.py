@@ -365,16 +365,19 @@ class DeliveryThread:
         for delivery in batch:
             by_tenure.setdefault(delivery.tenure, []).append(delivery)
         for tenure, deliveries in by_tenure.items():
-            if not self._conditions.confirm(tenure):
-                continue
             entries = [
                 Entry(one.upload_id, one.offset, one.digest, one.place.path if one.place else "")
                 for one in deliveries
             ]
             with contextlib.suppress(_Closing):
-                self._retry(partial(_append, tenure, entries))
+                self._retry(partial(self._log, tenure, entries))
                 continue
             tenure.is_over = True
+
+    def _log(self, tenure: Tenure, entries: list[Entry]) -> None:
+        """Append entries if the partition is ours at this very moment: a full disk may have kept us long."""
+        if self._conditions.confirm(tenure):
+            _append(tenure, entries)
 
     def _place(self, delivery: Delivery) -> bool:
         assert delivery.place is not None

@@ -6,11 +6,15 @@ import contextlib
 import glob
 import logging
 import os
+import stat
 import time
 from dataclasses import dataclass
+from typing import Final
+
+from blake3 import blake3
 
 from chunkproto import UploadId
-from penstock_downloader.deliveredlog import Kind, read_log
+from penstock_downloader.deliveredlog import Entry, Kind, read_log
 from penstock_downloader.delivery import Tenure, finish
 from penstock_downloader.exceptions import PartialLost, Refused, SinkUnavailable, Skipped, is_unavailable
 from penstock_downloader.identity import Destination
@@ -18,6 +22,8 @@ from penstock_downloader.partials import Partials
 from penstock_downloader.sink import FileSystemSink, Place
 
 log = logging.getLogger(__name__)
+
+_READ_BYTES: Final = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +37,9 @@ class _Logged:
 def finish_deliveries(sink: FileSystemSink, tenure: Tenure, partials: Partials, present: set[str]) -> None:
     """Give those logged files their names whose partials are still there, and sort the log.
 
+    A partial that is not what the log says (its last owner wrote on while a former one logged it) is removed
+    and its entry taken back: its records are read again.
+
     `present` are the names of partials; those that are finished are taken out. Raises SinkUnavailable.
     """
     finished = 0
@@ -39,7 +48,12 @@ def finish_deliveries(sink: FileSystemSink, tenure: Tenure, partials: Partials, 
             name = str(entry.upload_id)
             if name not in present or entry.kind is Kind.WITHDRAWN:
                 continue
-            if entry.kind is Kind.DELIVERED:
+            if entry.kind is Kind.DELIVERED and not _is_whole(partials.path(entry.upload_id), entry.digest):
+                log.warning("the partial of upload %s is not what was logged: it is read again", name)
+                withdrawn = Entry(entry.upload_id, entry.offset, entry.digest, "", Kind.WITHDRAWN)
+                tenure.delivered_log.append([withdrawn])
+                partials.discard(entry.upload_id)
+            elif entry.kind is Kind.DELIVERED:
                 logged = _Logged(entry.upload_id, entry.offset, entry.digest, sink.place_of(entry.name))
                 try:
                     finish(sink, tenure, logged, partials.path(entry.upload_id))
@@ -63,6 +77,23 @@ def finish_deliveries(sink: FileSystemSink, tenure: Tenure, partials: Partials, 
         if is_unavailable(error):
             raise SinkUnavailable(error) from error
         raise
+
+
+def _is_whole(path: str, digest: bytes) -> bool:
+    """Whether a finished partial has the bytes that were logged."""
+    hasher = blake3()
+    mode = stat.S_IMODE(os.stat(path, follow_symlinks=False).st_mode)
+    unreadable = not mode & stat.S_IRUSR
+    if unreadable:  # it has got the mode that its file shall have
+        os.chmod(path, mode | stat.S_IRUSR)
+    try:
+        with open(path, "rb") as stream:
+            while block := stream.read(_READ_BYTES):
+                hasher.update(block)
+    finally:
+        if unreadable:
+            os.chmod(path, mode)
+    return hasher.digest() == digest
 
 
 def remove_orphans(destination: Destination, known: set[str], older_than_seconds: float) -> None:
