@@ -137,7 +137,6 @@ class Destination:
         self.delivery = DeliveryThread(sinks[0], partials, self.conditions, retry_seconds=0.01, wake=wake.set)
         quarantine = Quarantine(where.quarantine, int(given.quarantine_bytes))
         answers = Answers(self.broker, quarantine, destination=where.id, topic=TOPIC, observer=None)
-        answers.topic_id = TOPIC_ID
         self.intake = Intake(given, where.id, partials, self.delivery, answers, None)
         self.commits = Commits(given, partials, self.intake)
         self.holdings = Holdings(

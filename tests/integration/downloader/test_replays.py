@@ -97,6 +97,37 @@ def test_a_topic_that_is_made_again_while_we_read_is_read_from_its_start(stream:
     assert service.stop() == 0
 
 
+def test_partitions_held_since_before_a_topic_was_made_again_are_read_from_their_start_too(make_stream):
+    stream = make_stream(partitions=2)
+    sender = Sender(stream.kafka, stream.topic)
+    stays = stream.downloader()
+    eventually(lambda: "partition 1: from" in stays.said, describe="it has both partitions")
+    leaves = stream.downloader()
+    eventually(lambda: "from offset" in leaves.said, describe="it has one of them")
+    for number in range(100):
+        sender.send(f"old/{number}", b"old")
+    eventually(lambda: len(delivered_ids(stream)) == 100, describe="the old ones arrive")
+    stream.kafka.delete_topic(stream.topic)
+    stream.kafka.create_topic(stream.topic, partitions=2)
+    renewed = Sender(stream.kafka, stream.topic)
+    for number in range(60):
+        renewed.send(f"new/{number}", b"new")
+    assert leaves.stop() == 0
+    expected = set(sender.sent | renewed.sent)
+    eventually(
+        lambda: (
+            {str(path.relative_to(stream.destination)) for path in files_of(stream.destination)} == expected
+        ),
+        timeout=60,
+        describe=lambda: stays.said,
+    )
+    assert stays.stop() == 0
+    new_ids = {event.topic_id for event in receipts(stream) if event.path.startswith("new/")}
+    old_ids = {event.topic_id for event in receipts(stream) if event.path.startswith("old/")}
+    assert len(new_ids) == len(old_ids) == 1
+    assert new_ids != old_ids
+
+
 def test_what_retention_ate_unread_is_told_as_a_lost_range(stream: Stream, sender: Sender):
     sender.send("before", b"1")
     assert stream.downloader(until_idle=0.3).wait() == 0

@@ -50,7 +50,6 @@ class Answers:
         self._quarantine = quarantine
         self._destination = destination
         self._topic = topic
-        self.topic_id = ""
         self._observer = observer
         self._limiter = Limiter(every_seconds=3600)
 
@@ -79,7 +78,7 @@ class Answers:
             time=visible_at or now,
             destination=self._destination,
             topic=self._topic,
-            topic_id=self.topic_id,
+            topic_id=partition.topic_id,
             partition=partition.number,
             upload_id=str(upload_id),
             source_id=description.source,
@@ -150,7 +149,7 @@ class Answers:
             time=time.time(),
             destination=self._destination,
             topic=self._topic,
-            topic_id=self.topic_id,
+            topic_id=partition.topic_id,
             partition=partition.number,
             upload_id=str(upload_id),
             source_id=description.source if description else "",
@@ -184,7 +183,7 @@ class Answers:
             time=time.time(),
             destination=self._destination,
             topic=self._topic,
-            topic_id=self.topic_id,
+            topic_id=partition.topic_id,
             partition=partition.number,
             upload_id=str(upload_id),
             source_id=description.source,
@@ -208,7 +207,7 @@ class Answers:
             time=time.time(),
             destination=self._destination,
             topic=self._topic,
-            topic_id=self.topic_id,
+            topic_id=partition.topic_id,
             partition=partition.number,
             from_offset=start,
             to_offset=end,

@@ -86,7 +86,7 @@ class Downloader:
             note_topic(self.destination.root, "downloader", stream)
             receipts_topic = ensure_receipts_topic(settings, topics, stream)
             running = _Running(
-                settings, self.destination, topics, stream, receipts_topic, self.health, self._observer
+                settings, self.destination, topics, receipts_topic, self.health, self._observer
             )
             try:
                 running.loop(stop)
@@ -105,7 +105,6 @@ class _Running:
         settings: DownloaderSettings,
         destination: Destination,
         topics: Topics,
-        stream: TopicInfo,
         receipts_topic: str,
         health: Health,
         observer: Observer | None,
@@ -168,7 +167,6 @@ class _Running:
             topic=self._topic,
             observer=observer,
         )
-        self._answers.topic_id = stream.topic_id
         self._intake = Intake(
             settings, destination.id, self._partials, self._delivery, self._answers, observer
         )
@@ -259,7 +257,10 @@ class _Running:
             assert number is not None
             assert offset is not None
             partition = self._holdings.get(number)
-            if partition is None or partition.restarting or offset < partition.position:
+            if partition is None or partition.restarting:
+                continue
+            if offset < partition.position:
+                self._next_topic_check = 0.0  # is it a record of another topic of the same name?
                 continue
             if offset > partition.position and not self._explain_gap(partition, offset):
                 self._inbox.appendleft(message)
@@ -390,10 +391,12 @@ class _Running:
 
     def _open(self, numbers: list[int], *, ignore_commits: bool = False) -> list[TopicPartition] | None:
         """Take partitions over, and give where to read them from; None if told to stop first."""
-        asked = self._ask_offsets(numbers) if numbers else ([], {})
+        if not numbers:
+            return []
+        asked = self._ask_offsets(numbers)
         if asked is None:
             return None
-        committed, ranges = asked
+        topic_id, committed, ranges = asked
         starts = []
         for where in committed:
             number = where.partition
@@ -401,7 +404,7 @@ class _Running:
             while True:
                 try:
                     start = self._holdings.open(
-                        number, self._answers.topic_id, offset, where.metadata, ranges[self._topic, number]
+                        number, topic_id, offset, where.metadata, ranges[self._topic, number]
                     )
                     break
                 except SinkUnavailable as problem:
@@ -415,20 +418,19 @@ class _Running:
 
     def _ask_offsets(
         self, numbers: list[int]
-    ) -> tuple[list[TopicPartition], dict[tuple[str, int], LogRange]] | None:
-        """Ask Kafka what is committed, and what there is, until it answers; None if told to stop first."""
+    ) -> tuple[str, list[TopicPartition], dict[tuple[str, int], LogRange]] | None:
+        """Ask Kafka for the topic's id, what is committed and what there is; None if told to stop first."""
         while True:
             try:
-                self._answers.topic_id = self._topics.describe(self._topic).topic_id
+                topic_id = self._topics.describe(self._topic).topic_id
                 committed = self._consumer.committed(
                     [TopicPartition(self._topic, number) for number in numbers], timeout=5.0
                 )
                 for partition in committed:
                     if partition.error is not None:
                         raise KafkaException(partition.error)
-                return committed, self._topics.log_starts_and_ends(
-                    (self._topic, number) for number in numbers
-                )
+                ranges = self._topics.log_starts_and_ends((self._topic, number) for number in numbers)
+                return topic_id, committed, ranges
             except (KafkaException, PenstockError) as error:
                 explained = (
                     explain_kafka(error, topic=self._topic) if isinstance(error, KafkaException) else error
@@ -515,7 +517,10 @@ class _Running:
             )
 
     def _check_topic(self, now: float) -> None:
-        """See whether the topic is still the same one; its name says nothing of that."""
+        """See whether the topic is still the one that our partitions are of; its name says nothing of that.
+
+        Those that were assigned after it was made again are of the new one already.
+        """
         if self._topic_check is None:
             self._topic_check = self._background.submit(self._topics.describe, self._topic)
             return
@@ -529,9 +534,9 @@ class _Running:
             self._health.problem("topic", str(error))
             return
         self._health.ok("topic")
-        if info.topic_id != self._answers.topic_id:
+        numbers = [one.number for one in self._holdings if one.topic_id != info.topic_id]
+        if numbers:
             log.warning("topic %s was deleted and made again: reading it from its start", self._topic)
-            numbers = self._holdings.numbers
             self._abandon(numbers)
             self._consumer.incremental_unassign([TopicPartition(self._topic, number) for number in numbers])
             starts = self._open(
@@ -577,7 +582,10 @@ class _Running:
         if code == KafkaError._PARTITION_EOF:  # noqa: SLF001 - a public constant
             partition = self._holdings.get(message.partition() or 0)
             end = message.offset() or 0
-            if partition is None or partition.restarting or end < partition.position:
+            if partition is None or partition.restarting:
+                return
+            if end < partition.position:
+                self._next_topic_check = 0.0
                 return
             if end > partition.position:
                 if not self._explain_gap(partition, end):
