@@ -7,8 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chunkproto import UploadId, next_upload_id
-from penstock_downloader.deliveredlog import ACTIVE_ENTRIES, DeliveredLog, Entry, Kind, read_log
+from penstock_downloader.deliveredlog import ACTIVE_ENTRIES, KEEP_SECONDS, DeliveredLog, Entry, Kind, read_log
 from servicekit import faults
+
+LONG_AFTER = 1e9
+"""When all entries of these tests, whose ids begin in 1970, are old."""
 
 
 def upload_id(number: int) -> UploadId:
@@ -98,10 +101,10 @@ def test_sorting_and_merging_keep_all_that_can_come_again(tmp_path_factory, assi
         if appended:
             log.append(appended)
         expected.update((one.upload_id, one) for one in appended)
-        log.seal(0)
+        log.seal(0, LONG_AFTER)
         log.close()
     log = DeliveredLog(directory)
-    log.seal(log_start)
+    log.seal(log_start, LONG_AFTER)
     for one in expected.values():
         if one.offset >= log_start:
             assert log.find(one.upload_id) == one
@@ -112,8 +115,27 @@ def test_sorting_and_merging_keep_all_that_can_come_again(tmp_path_factory, assi
 def test_entries_that_the_log_start_has_passed_go(tmp_path):
     log = DeliveredLog(str(tmp_path))
     log.append([entry(number) for number in range(100)])
-    log.seal(0)
-    log.seal(100)
+    log.seal(0, LONG_AFTER)
+    log.seal(100, LONG_AFTER)
+    log.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_young_entries_stay_although_the_log_start_has_passed_them(tmp_path):
+    """Their sources may send them again, as new records."""
+    young, old = [entry(2_000 + number) for number in range(50)], [entry(number) for number in range(50)]
+    now = KEEP_SECONDS + 1.0  # what began in the first second is old
+    for appended in (old, young, [entry(3_000)]):
+        log = DeliveredLog(str(tmp_path))
+        log.append(appended)
+        log.seal(0, now)
+        log.close()
+    log = DeliveredLog(str(tmp_path))
+    log.append([entry(3_001), entry(999)])
+    log.seal(100_000, now)
+    assert all(log.find(one.upload_id) == one for one in [*young, entry(3_000), entry(3_001)])
+    assert log.find(upload_id(999)) is None
+    log.seal(100_000, now + 10)
     log.close()
     assert list(tmp_path.iterdir()) == []
 
@@ -122,7 +144,7 @@ def test_many_assignments_leave_few_files(tmp_path):
     for number in range(200):
         log = DeliveredLog(str(tmp_path))
         log.append([entry(number)])
-        log.seal(0)
+        log.seal(0, LONG_AFTER)
         log.close()
     log = DeliveredLog(str(tmp_path))
     assert all(log.find(upload_id(number)) for number in range(200))
@@ -135,7 +157,7 @@ def test_what_is_held_in_memory_is_bounded(tmp_path):
     for start in range(0, 4 * ACTIVE_ENTRIES, 64):
         log.append([entry(number) for number in range(start, start + 64)])
         if log.is_due:
-            log.seal(0)
+            log.seal(0, LONG_AFTER)
         assert len(log.recent()) <= ACTIVE_ENTRIES + 64
     assert log.find(upload_id(1)) == entry(1)
     log.close()
@@ -147,7 +169,7 @@ def test_a_process_that_lost_the_partition_spoils_nothing(tmp_path):
     owner = DeliveredLog(str(tmp_path))
     owner.append([entry(2)])
     zombie.append([entry(3)])
-    owner.seal(0)
+    owner.seal(0, LONG_AFTER)
     zombie.append([entry(4)])
     third = DeliveredLog(str(tmp_path))
     assert third.find(upload_id(1)) == entry(1)
@@ -163,7 +185,7 @@ def test_an_upload_that_got_no_name_after_all_is_no_longer_delivered(tmp_path):
     for _ in range(2):
         assert log.find(upload_id(1)) == entry(1, kind=Kind.REFUSED, name="stale")
         assert log.find(upload_id(2)) is None
-        log.seal(0)
+        log.seal(0, LONG_AFTER)
     log.close()
 
 
@@ -198,6 +220,6 @@ def test_names_of_any_bytes_are_kept(tmp_path):
     log = DeliveredLog(str(tmp_path))
     odd = os.fsdecode(b"caf\xe9\n/" + b"x" * 4000)
     log.append([entry(1, name=odd)])
-    log.seal(0)
+    log.seal(0, LONG_AFTER)
     assert log.find(upload_id(1)).name == odd
     log.close()

@@ -55,6 +55,21 @@ def test_records_sent_again_by_an_uploader_that_was_restarted_deliver_nothing_ag
     assert service.stop() == 0
 
 
+def test_records_sent_again_after_retention_took_the_first_ones_deliver_nothing_again(
+    stream: Stream, sender: Sender
+):
+    ((record, value),) = sender.records("file", b"bytes")
+    sender.put([(record, value)])
+    assert stream.downloader(until_idle=0.3).wait() == 0
+    assert take_all(stream) == {"file": b"bytes"}
+    stream.kafka.delete_records(stream.topic, {0: -1})
+    assert stream.downloader(until_idle=0.3).wait() == 0
+    sender.put([(replace(record, again=True), value)])
+    assert stream.downloader(until_idle=0.3).wait() == 0
+    assert take_all(stream) == {}
+    assert len(delivered_ids(stream)) == 2
+
+
 def test_chunks_sent_again_in_mid_file_do_no_harm(stream: Stream, sender: Sender):
     data = content(40_000)
     records = sender.records("large", data)

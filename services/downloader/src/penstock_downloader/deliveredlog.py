@@ -9,8 +9,8 @@ A directory for each topic id and partition, with two kinds of files:
 
 Opening reads all logs; `seal` turns them into a run once what they announce is finished. Runs are merged when
 the next older one is less than twice as large (so n entries take about log2(n) files, and each entry is
-rewritten as often), and entries that the partition's log start has passed are left out then: no record of
-theirs can come again.
+rewritten as often). Entries are left out then that the partition's log start has passed and that are old: a
+source that was away sends its files again, as new records, which say so (`again`).
 
 An entry of a log: CRC-32 of the rest (4 bytes), length of the name (2), kind (1), upload id (16), offset
 (8), digest (32), name. A run: the names, the rows (upload id, offset, kind, digest, position and length of
@@ -29,7 +29,7 @@ import secrets
 import struct
 import time
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -37,12 +37,16 @@ from chunkproto import UploadId
 from servicekit.exceptions import StateError
 from servicekit.faults import crash_point, declare, fail_point
 from servicekit.filesystem import O_BINARY, O_CLOEXEC, fsync_directory
+from servicekit.topics import RECEIPTS_RETENTION_SECONDS
 
 declare("delivered-log.before-entry", "delivered-log.after-entry")
 declare("delivered-log.before-seal", "delivered-log.after-seal")
 
 ACTIVE_ENTRIES: Final = 2048
 """How many entries of the current log are held in memory (about 0.5 KiB each) until they become a run."""
+
+KEEP_SECONDS: Final = RECEIPTS_RETENTION_SECONDS
+"""How long an entry is kept at least, by the time in its upload id. It is as long as receipts are."""
 
 _HEAD = struct.Struct(">IHB16sq32s")
 _ROW = struct.Struct(">16sqB32sQH")
@@ -149,13 +153,20 @@ class DeliveredLog:
         """Whether so much has gathered that it should be sealed."""
         return len(self._active) >= ACTIVE_ENTRIES
 
-    def seal(self, log_start: int) -> None:
-        """Make a sorted run of the logs, and merge runs, without entries below `log_start`.
+    def seal(self, log_start: int, now: float) -> None:
+        """Make a sorted run of the logs, and merge runs, without old entries below `log_start`.
+
+        `now` is in seconds since the Unix epoch.
 
         Only when everything that was appended is finished. Raises OSError; the logs are still there then.
         """
+        expired_ms = int((now - KEEP_SECONDS) * 1000)
+
+        def counts(offset: int, upload_id: UploadId) -> bool:
+            return offset >= log_start or upload_id.milliseconds >= expired_ms
+
         fresh = sorted(
-            (entry for entry in self._active.values() if entry.offset >= log_start),
+            (entry for entry in self._active.values() if counts(entry.offset, entry.upload_id)),
             key=lambda entry: entry.upload_id,
         )
         if self._active:
@@ -166,10 +177,10 @@ class DeliveredLog:
             self._runs += (_Run(path),)
         runs = list(self._runs)
         for run in runs:
-            if run.last_offset < log_start:
+            if not run.count or not counts(run.last_offset, run.last_upload_id):
                 self._drop(run)
         while len(self._runs) > 1 and self._runs[-2].count < 2 * self._runs[-1].count:
-            self._merge(self._runs[-2], self._runs[-1], log_start)
+            self._merge(self._runs[-2], self._runs[-1], counts)
         if self._active:
             crash_point("delivered-log.after-seal")
         self._active = {}
@@ -204,10 +215,11 @@ class DeliveredLog:
     def _new_path(self, suffix: str) -> str:
         return os.path.join(self._directory, f"{time.time_ns():020d}-{secrets.token_hex(4)}.{suffix}")
 
-    def _merge(self, older: _Run, newer: _Run, log_start: int) -> None:
+    def _merge(self, older: _Run, newer: _Run, counts: Callable[[int, UploadId], bool]) -> None:
         stamp = os.path.basename(newer.path).partition("-")[0]
         path = os.path.join(self._directory, f"{stamp}-{secrets.token_hex(4)}.run")
-        kept = _write_run(path, (entry for entry in _merged(older, newer) if entry.offset >= log_start))
+        merged_entries = _merged(older, newer)
+        kept = _write_run(path, (one for one in merged_entries if counts(one.offset, one.upload_id)))
         merged = (_Run(path),) if kept else ()
         if not kept:
             os.unlink(path)
@@ -267,6 +279,12 @@ class _Run:
                 f"{path!r} is no delivered log of this version, or it is damaged: without it files might be "
                 f"delivered twice; move it away if that does not matter"
             )
+
+    @property
+    def last_upload_id(self) -> UploadId:
+        """The greatest one, which is also the youngest: ids begin with their time."""
+        at = self.rows_at + (self.count - 1) * _ROW.size
+        return UploadId(self._map[at : at + 16])
 
     def find(self, upload_id: UploadId) -> Entry | None:
         content, rows_at, size = self._map, self.rows_at, _ROW.size

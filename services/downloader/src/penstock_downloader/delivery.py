@@ -396,7 +396,7 @@ class DeliveryThread:
         for tenure in {delivery.tenure for delivery in batch}:
             if tenure.delivered_log.is_due and not tenure.is_over:
                 try:
-                    tenure.delivered_log.seal(tenure.log_start)
+                    tenure.delivered_log.seal(tenure.log_start, time.time())
                 except OSError as error:
                     log.warning("the delivered log cannot be sorted now: %s", error.strerror)
 

@@ -72,7 +72,7 @@ def finish_deliveries(sink: FileSystemSink, tenure: Tenure, partials: Partials, 
     finally:
         sink.release()
     try:
-        tenure.delivered_log.seal(tenure.log_start)
+        tenure.delivered_log.seal(tenure.log_start, time.time())
     except OSError as error:
         if is_unavailable(error):
             raise SinkUnavailable(error) from error
