@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Final
 
 import click
 from typing_extensions import override
@@ -43,6 +43,9 @@ class Formatter(click.HelpFormatter):
         super().write_dl([(click.style(name, fg="cyan"), text) for name, text in rows], col_max, col_spacing)
 
 
+CONTEXT_SETTINGS: Final = {"help_option_names": ["-h", "--help"]}
+
+
 class Context(click.Context):
     """Where a command's `--help` gets its formatter, and whether it may use colours."""
 
@@ -68,7 +71,8 @@ class Command(click.Command):
     context_class = Context
 
     def __init__(self, *args: Any, examples: Sequence[tuple[str, str]] = (), **kwargs: Any) -> None:  # noqa: ANN401
-        super().__init__(*args, **kwargs)
+        # Said by each command: Click remembers what help is called at its first use, whoever used it.
+        super().__init__(*args, context_settings=CONTEXT_SETTINGS, **kwargs)
         self.examples = examples
 
     @override

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 import click
 from typing_extensions import override
 
-from penstock.help import Context
+from penstock.help import CONTEXT_SETTINGS, Context
 
 COMMANDS: dict[str, tuple[str, str]] = {
     # name: (group, what it does). The command `a-b` is `command` in `penstock.commands.a_b`.
@@ -97,7 +97,7 @@ def _version(ctx: click.Context, _param: click.Parameter, wanted: bool) -> None:
 
 @click.group(
     cls=Penstock,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings=CONTEXT_SETTINGS,
     epilog="`penstock COMMAND --help` explains each of them, with examples.",
     invoke_without_command=True,
 )

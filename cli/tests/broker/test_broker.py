@@ -114,9 +114,14 @@ def test_a_port_that_is_taken_meanwhile_is_chosen_anew(monkeypatch):
 
 
 def test_a_data_directory_is_used_by_one_broker(own_broker, tmp_path):
-    own_broker(tmp_path)
+    broker = own_broker(tmp_path)
+    configuration = (tmp_path / "server.properties").read_bytes()
+    log = broker.log_path.read_bytes()
     with pytest.raises(DataDirectoryError, match=f"{tmp_path} is in use by another broker"):
         Broker(tmp_path).start()
+    assert (tmp_path / "server.properties").read_bytes() == configuration, "nothing of it is touched"
+    assert b"another broker" not in broker.log_path.read_bytes()[len(log) :]
+    Kafka(broker.client_config()).create_topic()
 
 
 def test_the_log_directory_of_another_kafka_is_refused(tmp_path):

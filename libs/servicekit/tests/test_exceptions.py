@@ -21,7 +21,7 @@ from servicekit.exceptions import (
 
 CASES = [
     (KafkaError.UNKNOWN_TOPIC_OR_PART, UnknownTopic, "'raw'"),
-    (KafkaError._UNKNOWN_TOPIC, UnknownTopic, "kafka-topics --create"),
+    (KafkaError._UNKNOWN_TOPIC, UnknownTopic, "penstock create-topic"),
     (KafkaError._UNKNOWN_PARTITION, UnknownTopic, "'raw'"),
     (KafkaError.TOPIC_AUTHORIZATION_FAILED, NotAuthorized, "kafka-acls"),
     (KafkaError.GROUP_AUTHORIZATION_FAILED, NotAuthorized, "allow Read on the group"),

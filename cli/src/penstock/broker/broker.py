@@ -26,6 +26,8 @@ from penstock.broker.java import find_java
 from penstock.broker.ports import free_ports, is_free
 from penstock.broker.ready import NotReadyError, wait_until_usable
 from penstock.broker.settings import LOOPBACK, Membership, Security, server_properties, to_java_properties
+from servicekit.exceptions import StateError, StateInUse
+from servicekit.filesystem import FileLock
 
 _GUARD = Path(__file__).with_name("guard.py")
 _LOGGING = (
@@ -101,6 +103,7 @@ class Broker:
         self._remove_if_orphaned = remove_if_orphaned
         self._log_offset = 0
         self._classes: ClassArchive | None = None
+        self._lock: FileLock | None = None
 
     # What one can ask
 
@@ -231,13 +234,18 @@ class Broker:
         if self.running:
             return
         jars = ensure_jars(self._progress)
-        self._claim_ports()
-        self._prepare_directory()
-        self._classes = ClassArchive(find_java(), jars)
-        self._log_offset = self.log_path.stat().st_size if self.log_path.exists() else 0
-        if not (self._log_directory / "meta.properties").exists():
-            self._format(jars)
-        self._spawn(self._java_command(jars, "kafka.Kafka", str(self._properties_path)))
+        self._lock_directory()
+        try:
+            self._claim_ports()
+            self._prepare_directory()
+            self._classes = ClassArchive(find_java(), jars)
+            self._log_offset = self.log_path.stat().st_size if self.log_path.exists() else 0
+            if not (self._log_directory / "meta.properties").exists():
+                self._format(jars)
+            self._spawn(self._java_command(jars, "kafka.Kafka", str(self._properties_path)))
+        except BaseException:
+            self._unlock_directory()
+            raise
 
     def wait_until_usable(self, nodes: int | None = None) -> None:
         """Wait until clients can use the broker; stops it and raises when that does not come about.
@@ -291,11 +299,41 @@ class Broker:
             only = dict(zip([self._membership.node_id], free_ports(1), strict=True))
             self._membership = dataclasses.replace(self._membership, controllers=only)
 
+    def _lock_directory(self) -> None:
+        """Keep others out before anything is touched.
+
+        Kafka has a lock of its own, and looks at it only after it has begun to write the metadata log.
+        """
+        if self._lock is not None:
+            return
+        try:
+            self.data_dir.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise self._unwritable(error) from error
+        try:
+            self._lock = FileLock(str(self.data_dir / "lock"), owner=f"process {os.getpid()}")
+        except StateInUse as error:
+            raise DataDirectoryError(
+                f"{self.data_dir} is in use by another broker: stop that, or choose another"
+            ) from error
+        except StateError as error:
+            raise DataDirectoryError(f"cannot keep Kafka's data in {self.data_dir}: {error}") from error
+
+    def _unlock_directory(self) -> None:
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
+    def _unwritable(self, error: OSError) -> DataDirectoryError:
+        return DataDirectoryError(
+            f"cannot keep Kafka's data in {self.data_dir} ({error.strerror or error}): make it writable, or "
+            "choose another directory"
+        )
+
     def _prepare_directory(self) -> None:
         """Write the configuration, and refuse what is not ours to use."""
         directory = self.data_dir
         try:
-            directory.mkdir(parents=True, exist_ok=True)
             if (directory / "meta.properties").exists():
                 raise DataDirectoryError(
                     f"{directory} is the log directory of another Kafka: choose an empty directory"
@@ -321,10 +359,7 @@ class Broker:
             with self.log_path.open("ab"):
                 pass
         except OSError as error:
-            raise DataDirectoryError(
-                f"cannot keep Kafka's data in {directory} ({error.strerror or error}): make it writable, or "
-                "choose another directory"
-            ) from error
+            raise self._unwritable(error) from error
 
     def _java_command(self, jars: tuple[Path, ...], *main: str) -> list[str]:
         java = find_java()
@@ -362,6 +397,8 @@ class Broker:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
+                # The lock goes with the guard: it may outlive us by a moment, and Kafka with it.
+                pass_fds=() if sys.platform == "win32" or self._lock is None else (self._lock.fd,),
                 start_new_session=True,  # Ctrl-C is for us; we stop the broker in good order
             )
         assert self._guard.stdin is not None
@@ -378,6 +415,7 @@ class Broker:
         """Give the guard an order, wait until all is over, and take note of how it ended."""
         guard, self._guard = self._guard, None
         if guard is None:
+            self._unlock_directory()
             return
         assert guard.stdin is not None
         assert guard.stdout is not None
@@ -395,6 +433,7 @@ class Broker:
         with contextlib.suppress(OSError):  # an order that nobody read
             guard.stdin.close()
         self._pid = None
+        self._unlock_directory()
 
     @staticmethod
     def _order(guard: subprocess.Popen[bytes], order: str) -> None:

@@ -8,13 +8,15 @@ from pathlib import Path
 from penstock.broker.broker import Broker
 from penstock.broker.jars import Progress
 
+_DEFAULT_PORT = 9092
+
 
 def _say(line: str) -> None:
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
 
 
-def run(port: int = 9092, data_dir: Path | str | None = None, *, say: Progress = _say) -> None:
+def run(port: int = _DEFAULT_PORT, data_dir: Path | str | None = None, *, say: Progress = _say) -> None:
     """Run a broker until SIGINT or SIGTERM, then stop it in good order.
 
     Says through `say`, in lines, what takes long, and then `ready: ` with the address. Call it from the main
@@ -31,6 +33,7 @@ def run(port: int = 9092, data_dir: Path | str | None = None, *, say: Progress =
     def interrupt(_signal: int, _frame: object) -> None:
         if not asked.is_set():  # a second Ctrl-C must not break the stop that the first one began
             asked.set()
+            say("stopping ...")
             raise KeyboardInterrupt
 
     before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -39,6 +42,8 @@ def run(port: int = 9092, data_dir: Path | str | None = None, *, say: Progress =
             where = broker.data_dir if data_dir is not None else "temporary (--data-dir keeps it)"
             say(f"ready: {broker.bootstrap_servers}")
             say(f"data: {where}; log: {broker.log_path}; Ctrl-C stops it")
+            there = "" if broker.port == _DEFAULT_PORT else f" --bootstrap-servers {broker.bootstrap_servers}"
+            say(f"next, make a topic: penstock create-topic NAME{there}")
             while not asked.wait(0.5):
                 broker.check_running()
     except KeyboardInterrupt:

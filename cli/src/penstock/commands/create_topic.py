@@ -29,8 +29,8 @@ class _TopicSettings(ServiceSettings):
     )
 
 
-def _run(**given: object) -> None:
-    settings = load(_TopicSettings, given)
+def _run(name: str | None, **given: object) -> None:
+    settings = load(_TopicSettings, given | {"topic": name or given.get("topic")})
     topics = Topics(settings)
     config = {"cleanup.policy": "delete", "retention.ms": str(int(settings.retention_seconds * 1000))}
     copies = settings.replication_factor or -1
@@ -68,12 +68,15 @@ command = Command(
     ),
     epilog=EVERYWHERE,
     examples=(
-        ("penstock create-topic --topic scope", "Four partitions, kept for a week"),
-        ("penstock create-topic --topic scope --partitions 12 --replication-factor 3", "For a real cluster"),
+        ("penstock create-topic scope", "Four partitions, kept for a week"),
+        ("penstock create-topic scope --partitions 12 --replication-factor 3", "For a real cluster"),
     ),
-    params=settings_options(
-        _TopicSettings,
-        groups={"The topic": ("partitions", "replication_factor", "retention_seconds")},
-        without=("metrics_port", "metrics_host"),
-    ),
+    params=[
+        click.Argument(["name"], required=False, metavar="[TOPIC]"),
+        *settings_options(
+            _TopicSettings,
+            groups={"The topic": ("partitions", "replication_factor", "retention_seconds")},
+            without=("metrics_port", "metrics_host"),
+        ),
+    ],
 )

@@ -57,6 +57,8 @@ def _run(
         click.echo(f"everything is {'delivered' if delivered else 'acknowledged'} ({took})")
     if answer["drained"]:
         return 0
+    if timeout and not answer.get("hopeless"):
+        say(f"penstock wait-drained: after {timeout:g} s, this is missing:", fg="red")
     for line in missing(answer):
         say(f"penstock wait-drained: {line}", fg="red")
     return 1

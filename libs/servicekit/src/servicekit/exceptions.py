@@ -11,6 +11,7 @@ PenstockError                 something that a person can mend; exit code 1
 ├── KafkaFailed               Kafka said no for any other reason
 │   └── ClientLost            this Kafka client can never be used again: make another one
 ├── StateError                our own files (ledger, delivered log, lock) are in trouble
+│   └── StateInUse            somebody else has locked it
 └── NotOurEvent               a record on an events topic is nothing that we wrote
 
 A message says what happened, to which file, topic, partition or offset, and what to do. It fits on one line
@@ -73,6 +74,10 @@ class ClientLost(KafkaFailed):
 
 class StateError(PenstockError):
     """A file of our own (ledger, delivered log, lock, id) cannot be used."""
+
+
+class StateInUse(StateError):
+    """Somebody else has locked it."""
 
 
 class NotOurEvent(PenstockError):
@@ -152,8 +157,8 @@ def explain_kafka(
         return ClientLost(f"the Kafka client{at} has met a fatal error and must be replaced: {said}")
     if code in _UNKNOWN_TOPIC:
         return UnknownTopic(
-            f"{named} (or the partition asked for) does not exist{at}, or is hidden from us: check its name, "
-            f"create it (kafka-topics --create), or allow Describe on it (kafka-acls)"
+            f"{named} does not exist{at}, or is hidden from us: check its name, make it (penstock "
+            f"create-topic), or allow Describe on it (kafka-acls)"
         )
     if code in _DENIED:
         return NotAuthorized(_explain_denied(code, named, at, said))

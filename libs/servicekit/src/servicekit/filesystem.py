@@ -18,7 +18,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from types import TracebackType
 
-from servicekit.exceptions import StateError
+from servicekit.exceptions import StateError, StateInUse
 
 # Flags for os.open() that not every platform has; 0 there changes nothing.
 O_BINARY = getattr(os, "O_BINARY", 0)
@@ -287,7 +287,7 @@ class FileLock:
     """
 
     def __init__(self, path: str, *, owner: str) -> None:
-        """Take the lock at once, or raise StateError naming who has it; `owner`: who we are, one line."""
+        """Take the lock at once, or raise StateInUse naming who has it; `owner`: who we are, one line."""
         self.path = path
         try:
             self._fd = os.open(path, os.O_RDWR | os.O_CREAT | O_CLOEXEC | O_BINARY | O_NOFOLLOW, 0o644)
@@ -301,10 +301,15 @@ class FileLock:
             os.close(self._fd)
             if error.errno in (errno.EAGAIN, errno.EACCES, errno.EDEADLK):
                 who = f" by {holder}" if holder else ""
-                raise StateError(f"{path!r} is locked{who}: only one may use it at a time") from None
+                raise StateInUse(f"{path!r} is locked{who}: only one may use it at a time") from None
             raise StateError(f"{path!r} cannot be locked: {error.strerror}") from None
         os.ftruncate(self._fd, 0)
         os.write(self._fd, (" ".join(owner.split()) + "\n").encode("utf-8", "surrogateescape"))
+
+    @property
+    def fd(self) -> int:
+        """The descriptor that holds the lock: a process that inherits it (not on Windows) holds it, too."""
+        return self._fd
 
     def release(self) -> None:
         """Let others have it."""
