@@ -72,7 +72,7 @@ class Command(click.Command):
 
     def __init__(self, *args: Any, examples: Sequence[tuple[str, str]] = (), **kwargs: Any) -> None:  # noqa: ANN401
         # Said by each command: Click remembers what help is called at its first use, whoever used it.
-        super().__init__(*args, context_settings=CONTEXT_SETTINGS, **kwargs)
+        super().__init__(*args, **kwargs | {"context_settings": CONTEXT_SETTINGS})
         self.examples = examples
 
     @override
