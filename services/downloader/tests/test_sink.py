@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from services.downloader.tests.records import MTIME_NS, new_id
 
 from chunkproto import Description, Reason, SkipReason
+from penstock_downloader.deliveredlog import DeliveredLog
+from penstock_downloader.delivery import Delivery, Tenure, finish
 from penstock_downloader.exceptions import Refused, SinkUnavailable, Skipped
 from penstock_downloader.sink import FileSystemSink, Origin, Place, _numbered
 from servicekit import faults
@@ -58,6 +60,20 @@ def deliver(sink, root, path, data=b"bytes", upload_id=None, source="source", mo
     sink.settle()
     sink.release()
     return place
+
+
+def stage(sink, root, path, source="source", upload_id=None):
+    """Bring a file to where it has only to be given its name; return its delivery."""
+    delivery = Delivery(
+        None, upload_id or new_id(), 0, description(path, source), blake3(b"bytes").digest(), 0
+    )
+    delivery.place = sink.accept(delivery.upload_id, delivery.description, delivery.digest)
+    delivery.path = str(root / ".penstock" / str(delivery.upload_id))
+    fd = os.open(delivery.path, os.O_CREAT | os.O_RDWR)
+    os.write(fd, b"bytes")
+    sink.dress(fd, delivery.path, delivery.upload_id, delivery.description, delivery.digest)
+    os.close(fd)
+    return delivery
 
 
 def test_a_file_gets_its_bytes_mode_and_time(make_sink, root):
@@ -189,6 +205,55 @@ def test_any_name_that_the_file_system_has_arrives(make_sink, root, path):
         fd = inner
     assert os.read(fd, 10) == b"bytes"
     os.close(fd)
+
+
+# Directories that somebody removes meanwhile
+
+
+def test_directories_that_are_tidied_away_between_two_files_of_a_batch_are_made_again(make_sink, root):
+    sink = make_sink(portable_names=True)
+    sink.accept(new_id(), description("a/b/first"), b"1" * 32)
+    (root / "a/b").rmdir()
+    (root / "a").rmdir()
+    sink.accept(new_id(), description("a/b/c/second"), b"2" * 32)
+    sink.release()
+    deliver(sink, root, "a/b/c/second")
+    assert (root / "a/b/c/second").read_bytes() == b"bytes"
+
+
+def test_a_directory_that_is_tidied_away_before_the_file_gets_its_name_is_made_again(make_sink, root):
+    sink = make_sink()
+    jobs = [stage(sink, root, path) for path in ("kept/a", "tidied/b")]
+    (root / "tidied").rmdir()
+    tenure = Tenure(0, DeliveredLog(str(root / ".penstock/log/topic/0")), 0)
+    for delivery in jobs:
+        finish(sink, tenure, delivery, delivery.path)
+    assert (root / "tidied/b").read_bytes() == b"bytes"
+
+
+def test_of_all_files_of_a_batch_the_names_are_made_durable_whatever_is_tidied_away(
+    make_sink, root, monkeypatch
+):
+    sink = make_sink()
+    jobs = [stage(sink, root, path) for path in ("kept/a", "tidied/b")]
+    (root / "tidied").rmdir()
+    tenure = Tenure(0, DeliveredLog(str(root / ".penstock/log/topic/0")), 0)
+    for delivery in jobs:
+        finish(sink, tenure, delivery, delivery.path)
+    synced = set()
+    fsync = os.fsync
+    monkeypatch.setattr(os, "fsync", lambda fd: (synced.add(os.readlink(f"/proc/self/fd/{fd}")), fsync(fd)))
+    sink.settle()
+    assert synced >= {str(root), str(root / "kept"), str(root / "tidied")}
+
+
+def test_a_destination_that_is_removed_takes_nothing(make_sink, root):
+    sink = make_sink()
+    root.rename(root.with_name("moved"))
+    (root.with_name("moved") / ".penstock").rmdir()
+    root.with_name("moved").rmdir()
+    with pytest.raises(SinkUnavailable):
+        sink.accept(new_id(), description("a/b"), b"1" * 32)
 
 
 # Versions, sources, conflicts

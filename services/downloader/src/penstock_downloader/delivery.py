@@ -467,7 +467,7 @@ def finish(sink: FileSystemSink, tenure: Tenure, delivery: Deliverable, path: st
                 sink.place(path, place)
             except FileNotFoundError:
                 if os.path.lexists(path):  # its directory was removed under our hands
-                    sink.release()
+                    sink.reopen()
                     continue
                 if sink.stands(delivery.upload_id, place):
                     return place

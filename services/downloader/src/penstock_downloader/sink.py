@@ -16,7 +16,7 @@ import os
 import stat
 import sys
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -47,6 +47,7 @@ ATTRIBUTE: Final = "upload"
 _MAX_DIRECTORIES: Final = 128
 _FSYNC_AT_MOST: Final = 4
 """With more files or directories than this, one syncfs is cheaper than an fsync each (measured on ext4)."""
+_WALKS: Final = 1000
 _MAX_COPIES: Final = 10_000
 
 
@@ -113,8 +114,7 @@ class FileSystemSink:
         mine = Origin(upload_id, digest, description.source)
         with _judging(description.path):
             self._refuse_below_a_file(directory)
-            parent = self._directories.open(directory, make=True)
-            self._directories.check_collision(directory, name)
+            parent = self._directories.open_for(directory, name)
             standing = self._claimed.get(description.path)
             if standing is None:
                 status = _look(parent, name)
@@ -204,6 +204,10 @@ class FileSystemSink:
         finally:
             self._claimed.clear()
         crash_point("sink.after-directory-sync")
+
+    def reopen(self) -> None:
+        """Walk to all directories anew: one was removed. What is to be made durable stays known."""
+        self._directories.reopen()
 
     def release(self) -> None:
         """Forget the directories of a batch: they may be moved or removed before the next one."""
@@ -300,7 +304,33 @@ class _Directories:
         self._names: dict[str, dict[str, str]] = {}
 
     def open(self, path: str, *, make: bool) -> int:
-        """Give the descriptor of the directory `path`, "" for the root; it stays ours."""
+        """Give the descriptor of the directory `path`, "" for the root; it stays ours.
+
+        When somebody removes directories while we walk, we walk again. (An empty one is soon removed, by who
+        tidies up.) One that is not there and shall not be made raises FileNotFoundError.
+        """
+        if not make:
+            return self._walk(path, make=False)
+        return self._again(lambda: self._walk(path, make=True))
+
+    def open_for(self, path: str, name: str) -> int:
+        """Open the directory of a file that is to come; raises Refused when its name collides there."""
+
+        def arrive() -> int:
+            parent = self._walk(path, make=True)
+            self.check_collision(path, name)
+            return parent
+
+        return self._again(arrive)
+
+    def _again(self, step: Callable[[], int]) -> int:
+        for _ in range(_WALKS):
+            with contextlib.suppress(FileNotFoundError):
+                return step()
+            self.reopen()
+        raise OSError(errno.ESTALE, "its directories are removed as fast as they are made")
+
+    def _walk(self, path: str, *, make: bool) -> int:
         if not path:
             return self.root
         if (known := self._open.get(path)) is not None:
@@ -329,7 +359,7 @@ class _Directories:
             return
         names = self._names.get(directory)
         if names is None:
-            names = {collision_key(other): other for other in os.listdir(self.open(directory, make=True))}
+            names = {collision_key(other): other for other in os.listdir(self._walk(directory, make=True))}
             self._names[directory] = names
         other = names.setdefault(collision_key(name), name)
         if other != name:
@@ -347,12 +377,16 @@ class _Directories:
             self._fsync_each()
         self._touched.clear()
 
-    def release(self) -> None:
+    def reopen(self) -> None:
+        """Forget all descriptors and listings, but not which directories have new names in them."""
         for fd in self._open.values():
             os.close(fd)
         self._open.clear()
-        self._touched.clear()
         self._names.clear()
+
+    def release(self) -> None:
+        self.reopen()
+        self._touched.clear()
 
     def close(self) -> None:
         self.release()
