@@ -135,8 +135,18 @@ class TestWebPages:
     def test_a_page_of_another_origin_is_refused(self, ask, origin):
         assert ask("POST", "/resend?path=a", Origin=origin)[0] == 403
 
-    def test_a_page_of_this_machine_is_answered(self, ask):
-        assert ask("POST", "/resend?path=a", Origin="http://localhost:3000")[0] == 202
+    @pytest.mark.parametrize("name", ["localhost", "127.0.0.1", "[::1]"])
+    def test_a_page_of_this_machine_at_another_port_is_refused(self, server, ask, name):
+        own = f"{name}:{server.port}"
+        for origin in (f"http://{name}:3000", f"http://{name}", f"https://{own}"):
+            assert ask("POST", "/resend?path=a", Host=own, Origin=origin)[0] == 403
+
+    def test_a_page_of_its_own_is_answered(self, server, ask):
+        own = f"localhost:{server.port}"
+        assert ask("POST", "/resend?path=a", Host=own, Origin=f"http://{own}")[0] == 202
+
+    def test_what_is_no_web_page_is_answered(self, ask):
+        assert ask("POST", "/resend?path=a")[0] == 202
 
     def test_a_listener_for_others_answers_any_host(self):
         with HttpServer("0.0.0.0", 0, ROUTES) as server:

@@ -116,7 +116,8 @@ class HttpServer:
     """Serves `routes` at `host`:`port` (0: a free one, see `port`) in threads of its own until closed.
 
     On loopback it answers only requests that name this machine (Host) and come from no web page of another
-    origin (Origin): a page in a user's browser must not be able to command a service.
+    origin (Origin), be it one of this machine at another port: a page in a user's browser must not be able to
+    command a service.
 
     Raises ConfigurationError if it cannot listen there.
     """
@@ -252,8 +253,8 @@ class _Handler(BaseHTTPRequestHandler):
         if host is not None and not is_loopback(_hostname(f"//{host}")):
             return "this address answers only requests to this machine by its own name (Host)"
         origin = self.headers.get("Origin")
-        if origin is not None and not is_loopback(_hostname(origin)):
-            return "requests from web pages are refused (Origin)"
+        if origin is not None and (host is None or origin.lower() != f"http://{host}".lower()):
+            return "requests from web pages other than its own are refused (Origin)"
         return None
 
     @override
