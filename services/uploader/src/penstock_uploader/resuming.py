@@ -11,6 +11,7 @@ from penstock_uploader.planning import Planner
 from penstock_uploader.producing import produce_end, produce_whole
 from penstock_uploader.reading import open_beneath
 from penstock_uploader.schedule import Schedule
+from penstock_uploader.sending import ProducerLost
 from penstock_uploader.transfer import Changed, Transfer
 from penstock_uploader.transfers import Listener, Transfers
 
@@ -38,14 +39,23 @@ class Resuming:
         self._listener = listener
 
     def resume(self) -> None:
-        """Go on with them all, or say on the wire that they are given up; raises ProducerLost."""
+        """Go on with them all, or say on the wire that they are given up; raises ProducerLost at the end.
+
+        What could not be produced is then among the active ones, which another producer takes over.
+        """
+        lost: ProducerLost | None = None
         for upload in self._ledger.unfinished():
             if upload.path in self._transfers.active:
                 continue
             transfer = self._planner.resumed(upload)
-            why_not = self._go_on(upload, transfer)
-            if why_not is not None:
-                self._transfers.begin_again(transfer, why_not)
+            try:
+                why_not = self._go_on(upload, transfer)
+                if why_not is not None:
+                    self._transfers.begin_again(transfer, why_not)
+            except ProducerLost as error:
+                lost = error
+        if lost is not None:
+            raise lost
 
     def _go_on(self, upload: Upload, transfer: Transfer) -> str | None:
         """Go on with an upload if that is possible; else say why not."""

@@ -27,7 +27,7 @@ from penstock_uploader.planning import Planner, Unsendable
 from penstock_uploader.producing import produce_abort, produce_chunk, produce_end, produce_whole
 from penstock_uploader.reading import open_beneath, seconds_until_tick_over
 from penstock_uploader.schedule import Schedule, Step
-from penstock_uploader.sending import Kind, Report, Sending
+from penstock_uploader.sending import Kind, ProducerLost, Report, Sending
 from penstock_uploader.transfer import Changed, Transfer
 from servicekit.filesystem import will_read_once
 
@@ -99,13 +99,14 @@ class Transfers:
     # What there is to send
 
     def take(self, steps: Iterable[Step], closed_ns: Callable[[str], int]) -> None:
-        """Carry out steps of the schedule; raises ProducerLost.
+        """Carry out steps of the schedule; raises ProducerLost. Files it had no step for are looked at again.
 
         `closed_ns` says when a file was seen at rest.
         """
         fresh: list[tuple[Transfer, bytes]] = []
+        left = iter(steps)
         try:
-            for step in steps:
+            for step in left:
                 transfer = self.active.get(step.path)
                 if transfer is not None:
                     if not transfer.begun:
@@ -115,6 +116,13 @@ class Transfers:
                         self._read_next(transfer)
                 elif step.first:
                     self._open(step, closed_ns(step.path), fresh)
+        except ProducerLost:
+            # The schedule has let go of files of one chunk with their steps.
+            for step in left:
+                if step.first:
+                    self._schedule.done(step.path)
+                    self._listener.retry(step.path, 0.0)
+            raise
         finally:
             if fresh:
                 self._begin(fresh)
