@@ -31,7 +31,7 @@ def test_without_a_commit_everything_that_there_is_is_read_and_nothing_counts_as
 
 def test_it_goes_on_where_it_stopped():
     found = start(100)
-    assert (found.offset, found.below, found.committed, found.lost) == (100, 100, 100, None)
+    assert (found.offset, found.below, found.committed, found.lost) == (100, 100, Checkpoint(100), None)
 
 
 def test_an_upload_whose_partial_is_here_goes_on_in_mid_file():
@@ -91,5 +91,5 @@ def test_metadata_of_a_newer_version_means_reading_everything_again():
 
 def test_an_offset_that_somebody_set_with_another_tool_is_taken_as_it_is():
     found = start(100, "reset by hand")
-    assert (found.offset, found.committed) == (100, 100)
+    assert (found.offset, found.committed) == (100, Checkpoint(100))
     assert found.remark

@@ -230,3 +230,35 @@ def test_a_process_that_was_stopped_does_not_write_into_what_another_has_deliver
     assert sleeper.stop() == 0
     assert successor.stop() == 0
     assert len(delivered_ids(stream)) == 2
+
+
+def test_a_process_that_was_stopped_writes_nothing_until_a_broker_has_said_that_it_still_counts(
+    own_broker, make_stream
+):
+    broker = own_broker()
+    stream = make_stream(Kafka(broker.client_config()))
+    sender = Sender(stream.kafka, stream.topic)
+    timeouts = "session.timeout.ms=6000 heartbeat.interval.ms=500"
+    # One failure: its next attempt is a second later, when it has been stopped.
+    full = {"PENSTOCK_FAIL_AT": "delivery.whole-write=ENOSPC:1"}
+    sleeper = stream.downloader(kafka=timeouts, environment=full)
+    eventually(lambda: "from offset" in sleeper.said, describe="it has the partition")
+    sender.send("file", b"bytes")
+    eventually(lambda: "takes nothing" in sleeper.said, describe="it waits for the disk")
+    sleeper.process.send_signal(signal.SIGSTOP)
+    try:
+        successor = stream.downloader(kafka=timeouts)
+        target = stream.destination / "file"
+        eventually(target.exists, timeout=60, describe=lambda: successor.said)
+        eventually(lambda: len(delivered_ids(stream)) == 1, describe="its receipt")
+        target.unlink()
+        assert successor.stop() == 0
+        broker.stop()
+    finally:
+        sleeper.process.send_signal(signal.SIGCONT)
+    eventually(lambda: "no Kafka broker answers" in sleeper.said, describe=lambda: sleeper.said)
+    broker.start()
+    sender.send("next", b"next")
+    eventually((stream.destination / "next").exists, timeout=60, describe=lambda: sleeper.said)
+    assert not target.exists(), sleeper.said
+    assert sleeper.stop() == 0

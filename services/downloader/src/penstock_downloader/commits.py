@@ -33,12 +33,18 @@ _NOT_OURS = frozenset(
         "UNKNOWN_MEMBER_ID",
         "ILLEGAL_GENERATION",
         "FENCED_INSTANCE_ID",
-        "STALE_MEMBER_EPOCH",
         "FENCED_MEMBER_EPOCH",
     )
     if (code := getattr(KafkaError, name, None)) is not None
 )
-"""The group does not know us any more, or not as the owner of these partitions."""
+"""The group does not know us any more, or not as the owner of these partitions.
+
+STALE_MEMBER_EPOCH is none of them: it does know us, and tells us the new epoch with the next heartbeat.
+"""
+
+
+_Sent = dict[int, tuple[Partition, Checkpoint]]
+"""By the number of the partition."""
 
 
 @dataclass(slots=True)
@@ -48,7 +54,7 @@ class _Cycle:
     partitions: list[Partition]
     syncing: list[tuple[Partition, Upload]]
     synced: Future[dict[int, str]]
-    sent: dict[int, tuple[Partition, Checkpoint]] = field(default_factory=dict)
+    sent: _Sent = field(default_factory=dict)
 
 
 class Committer(Protocol):
@@ -74,6 +80,8 @@ class Commits:
         self._intake = intake
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="sync")
         self._cycle: _Cycle | None = None
+        self._question: _Sent | None = None
+        self._known: bool | None = None
         self._next = time.monotonic() + self._interval
         self._limiter = Limiter(every_seconds=60)
 
@@ -93,14 +101,13 @@ class Commits:
 
     def on_commit(self, error: KafkaError | None, partitions: list[TopicPartition]) -> None:
         """Take Kafka's answer; librdkafka's `on_commit`."""
-        cycle = self._cycle
-        if cycle is None or not cycle.sent:
-            return
-        answered = {(one.partition, one.offset) for one in partitions}
-        if partitions and answered != {(number, point.offset) for number, (_, point) in cycle.sent.items()}:
-            return  # of a commit that a rebalance has overtaken
-        self._note(cycle.sent, error, partitions)
-        self._finish()
+        cycle = self._cycle  # whose answer comes before that to a later question
+        if cycle is not None and cycle.sent and _is_about(cycle.sent, partitions):
+            self._note(cycle.sent, error, partitions)
+            self._finish()
+        elif self._question is not None and _is_about(self._question, partitions):
+            self._take_answer(error, partitions)
+        # Else of a commit that a rebalance has overtaken.
 
     def flush(self, consumer: Committer, partitions: list[Partition], deadline: Deadline) -> bool:
         """Make all of these partitions durable and commit it, before the deadline; whether that worked."""
@@ -130,22 +137,46 @@ class Commits:
         crash_point("commit.after")
         return self._note(sent, None, answer)
 
-    def confirm(self, consumer: Committer, partitions: list[Partition]) -> bool:
-        """Whether the group still knows us: it refuses the commits of members that it has dropped."""
-        renewed = {
+    def confirm(self, consumer: Committer, partitions: list[Partition]) -> bool | None:
+        """Whether the group still knows us: it refuses the commits of members that it has dropped.
+
+        None while it has not answered: call again, after `consumer` had time to call `on_commit`. Without
+        partitions there is nothing to ask for.
+        """
+        if self._known is None and partitions:
+            if self._question is None:
+                self._ask(consumer, partitions)
+            return None
+        known, self._known, self._question = self._known, None, None
+        return known or not partitions
+
+    def _ask(self, consumer: Committer, partitions: list[Partition]) -> None:
+        question = {
             partition.number: (partition, checkpoint)
             for partition in partitions
             if (checkpoint := partition.renewed_checkpoint()) is not None
         }
-        if not renewed:
-            return True
+        if not question:  # all are read again from the log start: nothing of theirs is written until then
+            self._known = True
+            return
         try:
-            answer = consumer.commit(offsets=self._offsets(renewed), asynchronous=False)
+            consumer.commit(offsets=self._offsets(question), asynchronous=True)
         except KafkaException as error:
-            self._note(renewed, error.args[0], [])
-            return error.args[0].code() not in _NOT_OURS
-        self._note(renewed, None, answer)
-        return not any(one.error is not None and one.error.code() in _NOT_OURS for one in answer)
+            self._note(question, error.args[0], [])
+            return
+        self._question = question
+
+    def _take_answer(self, error: KafkaError | None, partitions: list[TopicPartition]) -> None:
+        """Take the answer to `confirm`; one that says nothing of us (no coordinator, say) is no answer."""
+        question, self._question = self._question, None
+        if question is None:
+            return
+        self._note(question, error, partitions)
+        errors = [error] if error is not None else [one.error for one in partitions]
+        if any(one is not None and one.code() in _NOT_OURS for one in errors):
+            self._known = False
+        elif any(one is None for one in errors):  # KafkaError cannot be compared with None
+            self._known = True
 
     def close(self) -> None:
         """End the thread that syncs."""
@@ -193,7 +224,7 @@ class Commits:
             return
         cycle.sent = sent
 
-    def _checkpoints(self, partitions: Iterable[Partition]) -> dict[int, tuple[Partition, Checkpoint]]:
+    def _checkpoints(self, partitions: Iterable[Partition]) -> _Sent:
         found = {}
         for partition in partitions:
             # Kafka would take the commit of a partition that is no longer ours: we must not ask.
@@ -240,6 +271,12 @@ class Commits:
         crash_point("commit.after")
         self._cycle = None
         self._next = time.monotonic() + self._interval
+
+
+def _is_about(sent: _Sent, answers: list[TopicPartition]) -> bool:
+    """Whether Kafka's answers are those to a commit; an error as a whole may come without them."""
+    asked = {(number, checkpoint.offset) for number, (_, checkpoint) in sent.items()}
+    return not answers or {(one.partition, one.offset) for one in answers} == asked
 
 
 def _sync_all(paths: list[str]) -> dict[int, str]:

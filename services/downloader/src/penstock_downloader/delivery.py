@@ -321,6 +321,8 @@ class DeliveryThread:
     def _stage(self, delivery: Delivery) -> bool:
         """Bring the file to where it can be renamed from, with its attributes."""
         assert delivery.place is not None
+        if not self._conditions.confirm(delivery.tenure):
+            return False  # its next owner may have logged it: a partial that comes then would be renamed
         if delivery.place.is_there:
             return True
         if delivery.value is not None:

@@ -24,7 +24,7 @@ class Start:
 
     offset: int
     below: int
-    committed: int | None
+    committed: Checkpoint | None
     resumed: tuple[Entry, ...] = ()
     replayed: tuple[UploadId, ...] = ()
     lost: tuple[int, int] | None = None
@@ -62,23 +62,23 @@ def plan_start(
             None,
             remark=f"offset {committed} is committed, but the log ends at {log_end}: read from its start",
         )
-    entries: tuple[Entry, ...] = ()
+    checkpoint = Checkpoint(committed)
     remark = ""
     try:
-        entries = Checkpoint.decode(committed, metadata, topic_id).entries
+        checkpoint = Checkpoint.decode(committed, metadata, topic_id)
     except UnreadableCheckpoint as error:
         if metadata is not None and _OURS.match(metadata):
             return Start(log_start, log_start, None, remark=f"{error}; read from the log start")
         remark = f"{error}; taken for an offset that somebody set"
     lost = (committed, log_start) if committed < log_start else None
-    entries = tuple(entry for entry in entries if not is_delivered(entry.upload_id))
+    entries = tuple(entry for entry in checkpoint.entries if not is_delivered(entry.upload_id))
     resumed = tuple(entry for entry in entries if has_partial(entry.upload_id))
     replayed = tuple(entry for entry in entries if entry not in resumed)
     offset = max(log_start, min([committed, *(entry.first_offset for entry in replayed)]))
     return Start(
         offset,
         committed,
-        committed,
+        checkpoint,
         resumed,
         tuple(entry.upload_id for entry in replayed),
         lost,
@@ -115,8 +115,7 @@ class Partition:
         assembly = Assembly(
             judge, committed=start.below, resumed=start.resumed, replayed=start.replayed, now=now
         )
-        committed = None if start.committed is None else Checkpoint(start.committed)
-        return cls(number, topic_id, tenure, assembly, start.offset, committed)
+        return cls(number, topic_id, tenure, assembly, start.offset, start.committed)
 
     def hold(self, offset: int) -> None:
         """Let no commit pass this offset until it is released as often as it was held."""
@@ -136,10 +135,15 @@ class Partition:
         return not self.pending and not self._holds
 
     def renewed_checkpoint(self) -> Checkpoint | None:
-        """Give what may be committed, new or not; None if that is less than what is committed."""
+        """Give what may be committed, new or not; what is committed already if that is further.
+
+        None only while there is neither.
+        """
+        if self.restarting or self.tenure.is_over:
+            return self.committed
         found = self.assembly.checkpoint(self.position, self._holds)
         if self.committed is not None and found.offset < self.committed.offset:
-            return None
+            return self.committed
         return found
 
     def checkpoint(self) -> Checkpoint | None:

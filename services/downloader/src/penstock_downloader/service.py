@@ -50,6 +50,9 @@ _HELD_BYTES: Final = 32 * 1024 * 1024
 _POLL_SECONDS: Final = 0.1
 _PAUSE_AFTER_SECONDS: Final = 1.0
 """A pause throws away what was fetched ahead: for less than this it does not pay."""
+_TRUSTED_SILENCE: Final = 2 / 3
+"""Of a session: Kafka's advice is a heartbeat each third, so the last may be so much older than a poll."""
+_ASK_AGAIN_SECONDS: Final = 0.2
 _TICK_SECONDS: Final = 1.0
 _TOPIC_CHECK_SECONDS: Final = 10.0
 _ORPHANS_SECONDS: Final = 3600.0
@@ -215,10 +218,15 @@ class _Running:
             [self._topic], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
         )
         while not stop.is_set():
+            if not self._is_in_contact() and not self._regain_contact():
+                stop.wait(_ASK_AGAIN_SECONDS)
+                continue
             if self._is_blocked():
                 self._wait_while_blocked()
             else:
                 self._take_records()
+            if not self._is_in_contact():
+                continue
             self._turn(time.monotonic())
             if self._is_idle():
                 log.info("nothing to do for %g s", self._settings.until_idle or 0)
@@ -244,10 +252,7 @@ class _Running:
             self._fetch(_POLL_SECONDS if not len(self._receipts) and not self._intake.held_bytes else 0.01)
         now = time.monotonic()
         for _ in range(min(len(self._inbox), _BATCH_MESSAGES)):
-            if not self._is_in_contact():
-                self._regain_contact()
-                return
-            if not self._inbox:
+            if not self._inbox or not self._is_in_contact():
                 return
             message = self._inbox.popleft()
             if (error := message.error()) is not None:
@@ -281,7 +286,8 @@ class _Running:
         if not messages:
             message = self._consumer.poll(timeout)
             messages = [] if message is None else [message]
-        self._last_poll = boottime()
+        if self._is_in_contact():  # and did not sleep in there
+            self._last_poll = boottime()
         if messages:
             self._inbox.extend(messages)
             mean = sum(len(message) for message in messages) / len(messages)
@@ -290,18 +296,28 @@ class _Running:
     # Contact with the group
 
     def _is_in_contact(self) -> bool:
-        return boottime() - self._last_poll <= self._session_seconds
+        return boottime() - self._last_poll <= _TRUSTED_SILENCE * self._session_seconds
 
-    def _regain_contact(self) -> None:
-        """Poll after a long silence, and see whether what was ours still is, before anything is written."""
+    def _regain_contact(self) -> bool:
+        """Poll after a long silence, and see whether what was ours still is, before anything is written.
+
+        False when the group has not said: until it has, nothing may be written.
+        """
         silence = boottime() - self._last_poll
-        log.warning("this process did not run for %.0f s; asking the group whether it still counts", silence)
+        if self._limiter.first("silence"):
+            log.warning("this process did not run for %.0f s; asking the group if it still counts", silence)
         messages = self._consumer.consume(1, 0)  # serves rebalances that librdkafka knows of
         self._inbox.extend(messages)
-        if not self._commits.confirm(self._consumer, list(self._holdings)):
+        known = self._commits.confirm(self._consumer, list(self._holdings))
+        if known is None:
+            self._health.problem("kafka", self._client_health.problem or "the group does not answer")
+            return False
+        if not known:
             log.warning("the group has given our partitions to others")
             self._abandon(self._holdings.numbers)
+        self._limiter.forget("silence")
         self._heard()
+        return True
 
     def _heard(self) -> None:
         with self._fresh:
@@ -354,7 +370,7 @@ class _Running:
         else:
             self._wake.wait(0.05)
             self._wake.clear()
-        if self._intake.is_stuck and now >= self._retry_at:
+        if self._intake.is_stuck and now >= self._retry_at and self._is_in_contact():
             try:
                 self._intake.retry()
                 self.sink_unavailable(None)
@@ -377,10 +393,11 @@ class _Running:
 
     def _on_assign(self, _consumer: Consumer, assigned: list[TopicPartition]) -> None:
         self._joined = True
-        self._heard()
+        was_in_contact = self._is_in_contact()
         numbers = [partition.partition for partition in assigned]
         self._assign(self._open(numbers))
-        self._heard()
+        if was_in_contact:  # else what we hold since before a silence is to be asked for first
+            self._heard()
         self._health.ok("assignment")
 
     def _assign(self, starts: list[TopicPartition] | None) -> None:
@@ -443,8 +460,11 @@ class _Running:
                 return None
 
     def _on_revoke(self, _consumer: Consumer, revoked: list[TopicPartition]) -> None:
-        self._heard()
         numbers = [partition.partition for partition in revoked]
+        if not self._is_in_contact():
+            self._abandon(numbers)  # somebody else may have them for long
+            return
+        self._heard()
         self._hand_over(numbers, Deadline(self._settings.revoke_timeout_seconds))
         self._heard()
 
@@ -634,6 +654,8 @@ class _Running:
 
     def _drain(self) -> None:
         """Finish what is under way, and commit."""
+        if not self._is_in_contact():
+            return  # nothing may be written
         log.info("finishing what is under way")
         self._hand_over(self._holdings.numbers, Deadline(self._settings.drain_timeout_seconds))
 
