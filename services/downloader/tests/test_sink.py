@@ -1,5 +1,6 @@
 """Where files may go: never out of the destination, never over what must stand, whatever stands there."""
 
+import errno
 import os
 import stat
 import subprocess
@@ -376,6 +377,18 @@ def test_trouble_with_the_whole_destination_refuses_no_file(make_sink, root, err
         deliver(sink, root, "a")
     sink.release()
     deliver(sink, root, "a")
+
+
+@pytest.mark.parametrize("error", ["EBUSY", "EMLINK", "ETXTBSY", "ENOTEMPTY", "EPROTO"])
+def test_any_other_trouble_with_a_place_refuses_that_file_alone(make_sink, root, error):
+    faults.arm({"PENSTOCK_FAIL_AT": f"sink.rename={error}:1"})
+    sink = make_sink()
+    with pytest.raises(Refused) as refused:
+        deliver(sink, root, "a")
+    sink.release()
+    assert refused.value.reason is Reason.PATH_CONFLICT
+    assert os.strerror(getattr(errno, error)) in refused.value.detail
+    deliver(sink, root, "b")
 
 
 def test_a_stale_file_is_noticed_again_when_it_is_finished_later(make_sink, root):

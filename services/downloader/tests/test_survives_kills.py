@@ -187,6 +187,15 @@ def test_a_full_destination_is_waited_for_and_nothing_is_refused(tmp_path, point
     check(tmp_path, user, FILES)
 
 
+def test_a_file_whose_place_is_refused_is_rejected_and_the_others_arrive(tmp_path):
+    user = User(tmp_path / "root")
+    assert run_in_child(tmp_path, RECORDS, {"PENSTOCK_FAIL_AT": "sink.rename=EBUSY:1"})
+    user.look()
+    said = [one["data"] for one in Broker(tmp_path).receipts()]
+    (rejected,) = (one["path"] for one in said if one.get("reason") == "path-conflict")
+    assert {name for name, _, _ in user.seen} == {one.path for one in FILES if one.path != rejected}
+
+
 @pytest.mark.parametrize("point", ["delivered-log.before-seal", "delivered-log.after-seal"])
 def test_killed_while_the_delivered_log_is_sorted(tmp_path, point):
     user = User(tmp_path / "root")

@@ -441,7 +441,7 @@ def _judging(path: str) -> Iterator[None]:
     """Turn an OSError about a path into what it means for that file, or for all."""
     try:
         yield
-    except FileExistsError:
+    except (FileExistsError, FileNotFoundError):
         raise
     except OSError as error:
         if is_unavailable(error):
@@ -453,16 +453,16 @@ def _judging(path: str) -> Iterator[None]:
                 ) from None
             case errno.EXDEV:
                 raise Refused(Reason.UNSAFE_PATH, f"{path!r} lies on another file system") from None
-            case errno.EISDIR | errno.ENOTDIR | errno.ENOTEMPTY | errno.ELOOP:
-                raise Refused(Reason.PATH_CONFLICT, f"{path!r}: {error.strerror}") from None
             case errno.EACCES | errno.EPERM:
                 raise Refused(
                     Reason.PATH_CONFLICT, f"{path!r} may not be written: {error.strerror}"
                 ) from None
             case errno.EINVAL | errno.EILSEQ:
                 raise Refused(Reason.UNPORTABLE_PATH, f"{path!r}: {error.strerror}") from None
-            case _:
+            case errno.EBADF | errno.EFAULT:  # ours
                 raise
+            case _:  # a directory or a mount point stands there, too many links, whatever else
+                raise Refused(Reason.PATH_CONFLICT, f"{path!r}: {error.strerror}") from None
 
 
 def _proc_path(parent: int, name: str) -> str:
