@@ -296,6 +296,21 @@ def test_a_file_of_another_source_is_not_replaced_unless_told(make_sink, root):
     assert (root / "a").read_bytes() == b"other"
 
 
+def test_where_sources_may_replace_each_other_s_files_their_clocks_do_not_matter(make_sink, root):
+    behind, ahead = new_id(), new_id()
+    sink = make_sink(source_conflict="replace")
+    deliver(sink, root, "a", upload_id=ahead, source="ahead")
+    delivery = stage(sink, root, "a", source="behind", upload_id=behind)
+    finish(sink, Tenure(0, DeliveredLog(str(root / ".penstock/log/topic/0")), 0), delivery, delivery.path)
+    assert Origin.decode(os.getxattr(root / "a", "user.penstock.upload")).source == "behind"
+
+
+def test_a_finished_partial_says_of_which_source_it_is(make_sink, root):
+    sink = make_sink()
+    assert sink.source_of(stage(sink, root, "a", source="another").path) == "another"
+    assert sink.source_of(str(root / "missing")) is None
+
+
 def test_a_file_that_nobody_sent_is_replaced(make_sink, root):
     (root / "a").write_text("made by hand")
     deliver(make_sink(), root, "a")
@@ -394,7 +409,7 @@ def test_any_other_trouble_with_a_place_refuses_that_file_alone(make_sink, root,
 def test_a_stale_file_is_noticed_again_when_it_is_finished_later(make_sink, root):
     older, newer = new_id(), new_id()
     deliver(make_sink(), root, "a", b"newer", newer)
-    standing = make_sink().is_superseded(older, Place("a", replace=True))
+    standing = make_sink().is_superseded(older, "source", Place("a", replace=True))
     assert standing is not None
     assert standing.upload_id == newer
-    assert make_sink().is_superseded(newer, Place("a", replace=True)) is None
+    assert make_sink().is_superseded(newer, "source", Place("a", replace=True)) is None

@@ -83,6 +83,11 @@ class Delivery:
     fd: int = -1
     place: Place | None = None
 
+    @property
+    def source(self) -> str:
+        """The id of its source."""
+        return self.description.source
+
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
@@ -449,6 +454,10 @@ class Deliverable(Protocol):
         """Its BLAKE3."""
 
     @property
+    def source(self) -> str | None:
+        """The id of its source, if that is known."""
+
+    @property
     def place(self) -> Place | None:
         """Where the delivered log says it goes."""
 
@@ -463,7 +472,7 @@ def finish(sink: FileSystemSink, tenure: Tenure, delivery: Deliverable, path: st
     assert place is not None
     try:
         while True:
-            if (standing := sink.is_superseded(delivery.upload_id, place)) is not None:
+            if (standing := sink.is_superseded(delivery.upload_id, delivery.source, place)) is not None:
                 raise Refused(Reason.STALE, f"the later upload {standing.upload_id} stands at {place.path!r}")
             try:
                 sink.place(path, place)

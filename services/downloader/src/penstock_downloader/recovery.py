@@ -31,6 +31,7 @@ class _Logged:
     upload_id: UploadId
     offset: int
     digest: bytes
+    source: str | None
     place: Place | None
 
 
@@ -54,7 +55,9 @@ def finish_deliveries(sink: FileSystemSink, tenure: Tenure, partials: Partials, 
                 tenure.delivered_log.append([withdrawn])
                 partials.discard(entry.upload_id)
             elif entry.kind is Kind.DELIVERED:
-                logged = _Logged(entry.upload_id, entry.offset, entry.digest, sink.place_of(entry.name))
+                source = sink.source_of(partials.path(entry.upload_id))
+                place = sink.place_of(entry.name)
+                logged = _Logged(entry.upload_id, entry.offset, entry.digest, source, place)
                 try:
                     finish(sink, tenure, logged, partials.path(entry.upload_id))
                     finished += 1

@@ -183,15 +183,32 @@ class FileSystemSink:
             crash_point("sink.after-rename")
         self._directories.touched(directory)
 
-    def is_superseded(self, upload_id: UploadId, place: Place) -> Origin | None:
-        """Give what stands at a place and is later than this upload, so that it must not be replaced."""
+    def source_of(self, partial: str) -> str | None:
+        """Give the source of a finished partial, as far as can be told."""
+        if not self.has_attributes:
+            return None
+        try:
+            raw = get_attribute(partial, ATTRIBUTE)
+        except (PermissionError, FileNotFoundError):
+            return None
+        origin = None if raw is None else Origin.decode(raw)
+        return None if origin is None else origin.source
+
+    def is_superseded(self, upload_id: UploadId, source: str | None, place: Place) -> Origin | None:
+        """Give what stands at a place and is later than this upload, so that it must not be replaced.
+
+        Ids of two sources say nothing of each other: where one may replace the other's files, the one that
+        comes last does. `source` is None when it is not known; then it is taken for the same.
+        """
         directory, _, name = place.path.rpartition("/")
         with _judging(place.path):
             parent = self._directories.open(directory, make=True)
             standing = None if _look(parent, name) is None else self._origin(parent, name)
-        if standing is not None and place.replace and standing.upload_id > upload_id:
-            return standing
-        return None
+        if standing is None or not place.replace or standing.upload_id <= upload_id:
+            return None
+        if self._source_conflict == "replace" and source not in (None, standing.source):
+            return None
+        return standing
 
     def settle(self) -> None:
         """Make the names of all that was placed durable. Raises SinkUnavailable."""
