@@ -140,10 +140,35 @@ def test_a_topic_with_too_small_records_is_refused(kafka: Kafka, make_stream):
     refused(make_stream(topic=topic), 1, "max.message.bytes")
 
 
-def test_a_topic_that_becomes_compacted_is_said_to_be_of_no_use(stream: Stream):
-    service = watching(stream.uploader(**QUICK))
+def test_nothing_is_sent_or_removed_while_the_topic_is_compacted(stream: Stream):
+    service = watching(stream.uploader(after="delete", **QUICK))
+    large = os.urandom(50 * CHUNK)
     configure(stream, "cleanup.policy", "compact")
-    saying(service, "is compacted")
+    saying(service, "nothing is sent: ")
+    assert "is compacted" in service.said
+    (stream.source / "small").write_bytes(b"small")
+    (stream.source / "large").write_bytes(large)
+    assert drained(stream, 2)["drained"] is False
+    assert uploads(stream.kafka, stream.topic) == []
+    assert sorted(os.listdir(stream.source)) == [".penstock", "large", "small"]
+    configure(stream, "cleanup.policy", "delete")
+    await_on_topic(stream, {"small": b"small", "large": large})
+    eventually(lambda: os.listdir(stream.source) == [".penstock"])
+
+
+def test_an_upload_under_way_does_not_end_while_the_topic_is_compacted(stream: Stream):
+    data = os.urandom(60 * CHUNK)
+    (stream.source / "a").write_bytes(data)
+    service = watching(stream.uploader(rate_limit=30 * CHUNK, after="delete", **QUICK))
+    eventually(lambda: any(sent.chunks for sent in uploads(stream.kafka, stream.topic)))
+    configure(stream, "cleanup.policy", "compact")
+    saying(service, "nothing is sent: ")
+    assert drained(stream, 3)["drained"] is False
+    assert not any(sent.complete for sent in uploads(stream.kafka, stream.topic))
+    assert (stream.source / "a").read_bytes() == data
+    configure(stream, "cleanup.policy", "delete")
+    await_on_topic(stream, {"a": data})
+    eventually(lambda: not (stream.source / "a").exists())
 
 
 def test_a_file_that_retention_would_eat_before_it_is_whole_is_refused_and_visible(kafka: Kafka, make_stream):

@@ -255,10 +255,19 @@ class DisposalThread:
         self._todo: queue.SimpleQueue[Disposal | None] = queue.SimpleQueue()
         self._done: queue.SimpleQueue[Disposed] = queue.SimpleQueue()
         self._stopping = False
+        self._may_go_on = threading.Event()
+        self._may_go_on.set()
         self.pending = 0
         """How many were put and not yet taken."""
         self._thread = threading.Thread(target=self._run, name="disposal", daemon=True)
         self._thread.start()
+
+    def hold(self, *, held: bool) -> None:
+        """Begin nothing more while `held`."""
+        if held:
+            self._may_go_on.clear()
+        else:
+            self._may_go_on.set()
 
     def put(self, disposal: Disposal) -> None:
         """Have this one done."""
@@ -277,11 +286,13 @@ class DisposalThread:
     def stop(self) -> None:
         """End after the one that is under way; the others are taken up at the next start."""
         self._stopping = True
+        self._may_go_on.set()
         self._todo.put(None)
         self._thread.join()
 
     def _run(self) -> None:
         while (disposal := self._todo.get()) is not None:
+            self._may_go_on.wait()
             if self._stopping:
                 continue
             self._done.put(self._disposer.dispose(disposal))

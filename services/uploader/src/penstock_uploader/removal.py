@@ -114,12 +114,18 @@ class Removals:
         self._later: dict[UploadId, Disposal] = {}
         """Could not be removed yet; tried again after the next scan."""
         self._swept = False
+        self._held = False
         self._limiter = Limiter(every_seconds=60)
 
     @property
     def pending(self) -> bool:
         """Whether something is under way."""
         return bool(self._wanted) or self._thread.pending > 0
+
+    def hold(self, *, held: bool) -> None:
+        """Remove nothing while `held`; what is wanted meanwhile waits."""
+        self._held = held
+        self._thread.hold(held=held)
 
     def stop(self) -> None:
         """End after the one that is under way."""
@@ -176,7 +182,7 @@ class Removals:
             self._done(item)
 
     def _begin(self) -> None:
-        if not self._wanted:
+        if not self._wanted or self._held:
             return
         disposals = [
             replace(wanted, action=self._settings.after, target=self._target(wanted.path))

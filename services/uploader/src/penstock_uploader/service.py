@@ -168,6 +168,11 @@ class Uploader:
         if self._replace_producer_at is not None:
             if now < self._replace_producer_at:
                 return False
+            if self._parts.topic.refused is not None:
+                # That may be why it was lost; and giving uploads up would be sending, too.
+                self._replace_producer_at = now + 1
+                self._parts.topic_watch.ask_now()
+                return False
             self._replace_producer_at = None
             metrics.PRODUCERS_REPLACED.inc()
             self._parts.transfers.replace_producer()

@@ -219,6 +219,7 @@ def set_up(
         troubles=troubles,
         discovery=discovery,
         resends=resends,
+        removals=removals,
         once=once is not None,
     )
     topic_watch = TopicWatch(topics, settings.topic, settings.topic_check_seconds, topic_described)

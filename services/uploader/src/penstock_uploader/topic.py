@@ -9,12 +9,13 @@ from chunkproto.native import RECORD_OVERHEAD_BYTES
 from penstock_uploader.discovery import Discovery
 from penstock_uploader.ledger import Ledger
 from penstock_uploader.planning import Planner, TopicLimits
+from penstock_uploader.removal import Removals
 from penstock_uploader.resends import Resends
 from penstock_uploader.settings import UploaderSettings
 from penstock_uploader.transfers import Transfers
 from penstock_uploader.troubles import Troubles
 from servicekit.circles import note_topic, refuse_circle
-from servicekit.exceptions import ConfigurationError, KafkaUnavailable, PenstockError
+from servicekit.exceptions import ConfigurationError, KafkaUnavailable, PenstockError, TopicRefused
 from servicekit.http import Health
 from servicekit.logs import Limiter
 from servicekit.topics import TopicInfo, check_topic_can_carry
@@ -46,6 +47,7 @@ class TopicFollower:
         troubles: Troubles,
         discovery: Discovery,
         resends: Resends,
+        removals: Removals,
         once: bool,
     ) -> None:
         self._settings = settings
@@ -56,6 +58,7 @@ class TopicFollower:
         self._troubles = troubles
         self._discovery = discovery
         self._resends = resends
+        self._removals = removals
         self._once = once
         self._limiter = Limiter(every_seconds=60)
         self.refused: str | None = None
@@ -88,7 +91,10 @@ class TopicFollower:
         return is_another
 
     def _judge(self, topic: TopicInfo) -> None:
-        """Say what is wrong with the topic, if anything; send nothing as long as files would go round."""
+        """Say what is wrong with the topic, if anything; send and remove nothing as long as it is.
+
+        Raises what is wrong, if files are sent once: nobody would wait for the topic to be mended.
+        """
         problems = [
             problem.message
             for problem in check_topic_can_carry(
@@ -96,17 +102,23 @@ class TopicFollower:
             )
             if problem.refused
         ]
+        if problems and self._once:
+            raise TopicRefused("; ".join(problems))
         try:
             refuse_circle(self._settings.root, "uploader", topic)
-            self.refused = None
         except ConfigurationError as circle:
             if self._once:
                 raise
-            self.refused = str(circle)
-            problems.append(f"nothing is sent: {circle}")
-        if not problems:
+            problems.append(str(circle))
+        was_refused = self.refused is not None
+        self.refused = "; ".join(problems) or None
+        self._transfers.holds_ends = self.refused is not None
+        self._removals.hold(held=self.refused is not None)
+        if self.refused is None:
             self._health.ok("topic")
+            if was_refused:
+                log.info("topic %s can carry files again", topic.name)
             return
-        self._health.problem("topic", "; ".join(problems))
-        if self._limiter.first(problems[0]):
-            log.error("%s", "; ".join(problems))
+        self._health.problem("topic", f"nothing is sent: {self.refused}")
+        if self._limiter.first(self.refused):
+            log.error("nothing is sent: %s", self.refused)

@@ -89,6 +89,8 @@ class Transfers:
         """By path: one path has one upload on its way."""
         self.resends: dict[str, Resend] = {}
         """Versions that are to be sent again, by path, not yet begun."""
+        self.holds_ends = False
+        """While the topic is of no use, no file may become whole on it."""
         self._acknowledged: list[Transfer] = []
         self._ending: list[Transfer] = []
         self._dropped: list[Transfer] = []
@@ -358,7 +360,7 @@ class Transfers:
             for transfer in dropped:
                 self._finish(transfer)
                 self._listener.retry(transfer.path, 0.0)
-        if self._ending:
+        if self._ending and not self.holds_ends:
             ending, self._ending = self._ending, []
             self._ledger.ending([transfer.ending() for transfer in ending])
             for transfer in ending:
