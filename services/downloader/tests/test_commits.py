@@ -1,11 +1,14 @@
 """What a commit tells of us: only the group's own answer counts, and syncs only of what is still ours."""
 
+import math
+
 import pytest
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from services.downloader.tests.records import File, content, new_id
 from services.downloader.tests.simulation import TOPIC_ID, Destination
 
 from chunkproto.checkpoint import Checkpoint
+from servicekit import faults
 
 
 class Group:
@@ -106,3 +109,20 @@ def test_an_assignment_knows_the_whole_checkpoint_that_it_began_with(destination
 
 def test_without_partitions_there_is_nothing_to_ask_for(destination):
     assert destination.commits.confirm(Group(), []) is True
+
+
+@pytest.mark.parametrize("is_over", [False, True])
+def test_a_sync_that_failed_removes_the_partial_only_while_it_is_ours(destination, tmp_path, is_over):
+    destination.step()
+    partition = destination.partition
+    (partial,) = (tmp_path / "root/.penstock/downloader/partial").iterdir()
+    faults.arm({"PENSTOCK_FAIL_AT": "partial.sync=EIO:1"})
+    group = Group()
+    destination.commits.turn(group, [partition], math.inf)
+    destination.commits.close(wait=True)
+    faults.arm({})
+    partition.tenure.is_over = is_over
+    destination.commits.turn(group, [partition], math.inf)
+    assert partial.exists() == is_over
+    assert bool(partition.restarting) == (not is_over)
+    assert group.asked == []

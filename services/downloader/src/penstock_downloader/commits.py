@@ -178,9 +178,9 @@ class Commits:
         elif any(one is None for one in errors):  # KafkaError cannot be compared with None
             self._known = True
 
-    def close(self) -> None:
-        """End the thread that syncs."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+    def close(self, *, wait: bool = False) -> None:
+        """End the thread that syncs; with `wait`, once it has done what was begun."""
+        self._pool.shutdown(wait=wait, cancel_futures=not wait)
 
     def _begin(self, partitions: list[Partition]) -> _Cycle:
         self._intake.unsynced_bytes = 0
@@ -203,6 +203,8 @@ class Commits:
     def _take_over(self, cycle: _Cycle) -> None:
         failures = cycle.synced.result()
         for at, (partition, upload) in enumerate(cycle.syncing):
+            if partition.tenure.is_over:
+                continue  # the partial is its next owner's
             if partition.assembly.get(upload.upload_id) is not upload or upload.complete or upload.refused:
                 continue
             if at in failures:
