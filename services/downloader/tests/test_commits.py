@@ -1,6 +1,7 @@
 """What a commit tells of us: only the group's own answer counts, and syncs only of what is still ours."""
 
 import math
+import time
 
 import pytest
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
@@ -105,6 +106,15 @@ def test_an_assignment_knows_the_whole_checkpoint_that_it_began_with(destination
     destination.open()
     assert destination.partition.committed == committed
     assert committed.entries
+
+
+def test_an_unfinished_upload_is_as_old_as_its_partial_whoever_gets_the_partition(destination, monkeypatch):
+    destination.holdings.abandon([0])
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + 3600)
+    destination.open()
+    (upload,) = destination.partition.assembly
+    assert time.monotonic() - upload.last_seen > 3500
 
 
 def test_without_partitions_there_is_nothing_to_ask_for(destination):

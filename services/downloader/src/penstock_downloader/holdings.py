@@ -111,6 +111,8 @@ class Holdings:
             has_partial=lambda upload_id: str(upload_id) in present,
         )
         partition = Partition.begin(number, topic_id, tenure, start, self._intake.judge, time.monotonic())
+        for upload in partition.assembly:  # else assignments that follow each other would keep it for ever
+            upload.last_seen -= self._partials.idle_seconds(upload.upload_id)
         self._by_number[number] = partition
         metrics.PARTITIONS.set(len(self._by_number))
         log.info(

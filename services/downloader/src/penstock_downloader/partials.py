@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections import OrderedDict
 from typing import Final
 
@@ -61,6 +62,14 @@ class Partials:
     def exists(self, upload_id: UploadId) -> bool:
         """Whether there is a partial of this upload on this volume."""
         return os.path.lexists(self.path(upload_id))
+
+    def idle_seconds(self, upload_id: UploadId) -> float:
+        """Give how long nobody has written to an unfinished upload's partial; 0 if there is none."""
+        try:
+            status = os.stat(self.path(upload_id), follow_symlinks=False)
+        except FileNotFoundError:
+            return 0.0
+        return max(0.0, time.time() - max(status.st_mtime, status.st_ctime))
 
     def write(self, upload_id: UploadId, position: int, data: bytes, *, resumed: bool = False) -> None:
         """Write `data` at `position`; `resumed` when what precedes it was written by an earlier assignment.
