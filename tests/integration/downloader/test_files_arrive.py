@@ -1,7 +1,9 @@
 """Every file arrives as it left, once, with a receipt."""
 
+import contextlib
 import os
 import stat
+import threading
 
 import pytest
 from blake3 import blake3
@@ -191,3 +193,32 @@ def test_many_partitions(make_stream):
     assert partition_for(b"0/0", 8) != partition_for(b"1/1", 8)
     assert stream.downloader(until_idle=0.5).wait() == 0
     assert arrived(stream) == sender.sent
+
+
+def test_someone_who_tidies_empty_directories_away_meanwhile_costs_no_file(stream: Stream, sender: Sender):
+    service = stream.downloader()
+    done = threading.Event()
+
+    def tidy() -> None:
+        while not done.is_set():
+            for path, _, _ in os.walk(stream.destination, topdown=False):
+                if ".penstock" not in path and path != str(stream.destination):
+                    with contextlib.suppress(OSError):
+                        os.rmdir(path)
+
+    tidying = threading.Thread(target=tidy)
+    tidying.start()
+    try:
+        for number in range(1000):
+            sender.send(f"{number}/b/c/file", content(100, number))
+        eventually(
+            lambda: len(set(delivered_ids(stream))) == len(sender.sent),
+            timeout=60,
+            describe=lambda: service.said[-2000:],
+        )
+    finally:
+        done.set()
+        tidying.join()
+    for path, data in sender.sent.items():
+        assert (stream.destination / path).read_bytes() == data
+    assert service.stop() == 0
