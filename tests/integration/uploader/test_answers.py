@@ -179,6 +179,21 @@ def test_answers_given_while_the_uploader_was_down_are_heard(stream: Stream):
     assert complete(stream)[1].description.to == ("poor",)
 
 
+def test_answers_on_partitions_that_were_added_to_the_receipts_are_heard(stream: Stream):
+    first = sent_once(stream, topic_check_seconds=0.3)
+    tell(stream, receipt(stream, first, "fine"))
+    stream.kafka.create_partitions(receipts_topic(stream.topic), 4)
+    saying(stream.services[-1], "has 4 partitions now")
+    for partition in range(4):
+        event = rejection(stream, first, f"poor{partition}", "digest")
+        key, value = encode(event)
+        producer = Producer(stream.kafka.client_config())
+        producer.produce(receipts_topic(stream.topic), value, key, partition)
+        assert producer.flush(30) == 0
+    everyone = {f"poor{partition}" for partition in range(4)}
+    eventually(lambda: {name for sent in complete(stream) for name in sent.description.to} == everyone)
+
+
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_killed_while_answers_are_written_down_loses_none(when: str, stream: Stream):
     sent_once(stream)

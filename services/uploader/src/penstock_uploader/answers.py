@@ -119,6 +119,8 @@ class AnswersReader:
         self._wake = wake
         self._ready: queue.Queue[Answers] = queue.Queue(maxsize=4)
         self._stopping = False
+        self._positions = dict(positions)
+        self._partitions = self._wanted_partitions = topic.partitions
         self._limiter = Limiter(every_seconds=600)
         self._consumer: Consumer = make_consumer(
             settings,
@@ -130,12 +132,7 @@ class AnswersReader:
             fetch_max_bytes=1024 * 1024,
             max_partition_fetch_bytes=1024 * 1024,
         )
-        self._consumer.assign(
-            [
-                TopicPartition(topic.name, number, positions.get(number, OFFSET_BEGINNING))
-                for number in range(topic.partitions)
-            ]
-        )
+        self._assign()
         self._thread = threading.Thread(target=self._read_for_ever, name="answers", daemon=True)
 
     def start(self) -> None:
@@ -148,6 +145,10 @@ class AnswersReader:
         if self._thread.ident is not None:
             self._thread.join()
         self._consumer.close()
+
+    def described(self, topic: TopicInfo) -> None:
+        """Take what the topic is like now: partitions that were added are read, too. From any thread."""
+        self._wanted_partitions = topic.partitions
 
     def take(self) -> Answers | None:
         """Take the next answers, if there are any."""
@@ -176,6 +177,7 @@ class AnswersReader:
 
     def _read_for_ever(self) -> None:
         while not self._stopping:
+            self._read_added_partitions()
             answers = self._poll()
             if not answers.positions:
                 continue
@@ -184,6 +186,29 @@ class AnswersReader:
                     self._ready.put(answers, timeout=0.2)
                     self._wake()
                     break
+
+    def _read_added_partitions(self) -> None:
+        wanted = self._wanted_partitions
+        if wanted <= self._partitions:
+            return
+        try:
+            # So that the client has heard of them: until then it would complain of what it does not know.
+            known = self._consumer.list_topics(self.topic.name, 5.0).topics[self.topic.name].partitions
+        except (KafkaException, KeyError):
+            return
+        if len(known) >= wanted:
+            log.info("%s has %d partitions now: reading them all", self.topic.name, wanted)
+            self._partitions = wanted
+            self._assign()
+
+    def _assign(self) -> None:
+        """Read all partitions, each from where it was read to."""
+        self._consumer.assign(
+            [
+                TopicPartition(self.topic.name, number, self._positions.get(number, OFFSET_BEGINNING))
+                for number in range(self._partitions)
+            ]
+        )
 
     def _poll(self) -> Answers:
         answers = Answers()
@@ -202,7 +227,7 @@ class AnswersReader:
             number, offset, value = message.partition(), message.offset(), message.value()
             if number is None or offset is None:
                 continue
-            answers.positions[number] = offset + 1
+            answers.positions[number] = self._positions[number] = offset + 1
             if message.key() not in self._our_keys and (
                 value is None or RangeLost.type.encode() not in value
             ):

@@ -222,7 +222,13 @@ def set_up(
         removals=removals,
         once=once is not None,
     )
-    topic_watch = TopicWatch(topics, settings.topic, settings.topic_check_seconds, topic_described)
+    topic_watch = TopicWatch(
+        topics,
+        settings.topic,
+        settings.topic_check_seconds,
+        topic_described,
+        None if reader is None else reader.described,
+    )
     return Parts(
         source_id=source_id,
         state_dir=state_dir,

@@ -1,11 +1,13 @@
-"""Is the topic still the same, and can it still carry files? Asked from time to time, by a thread."""
+"""Are the topic and that of its receipts as they were? Asked from time to time, by a thread."""
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 from collections.abc import Callable
 
+from servicekit.events import receipts_topic
 from servicekit.exceptions import PenstockError
 from servicekit.topics import TopicInfo, Topics
 
@@ -13,15 +15,24 @@ log = logging.getLogger(__name__)
 
 
 class TopicWatch:
-    """Describes `topic` every `interval` seconds, and gives `tell` a TopicInfo or an error."""
+    """Describes `topic` every `interval` seconds, and gives `tell` a TopicInfo or an error.
+
+    `tell_receipts`, if given, hears what the topic of its receipts is like, as often as that can be known.
+    """
 
     def __init__(
-        self, topics: Topics, topic: str, interval: float, tell: Callable[[TopicInfo | PenstockError], None]
+        self,
+        topics: Topics,
+        topic: str,
+        interval: float,
+        tell: Callable[[TopicInfo | PenstockError], None],
+        tell_receipts: Callable[[TopicInfo], None] | None = None,
     ) -> None:
         self._topics = topics
         self._topic = topic
         self._interval = interval
         self._tell = tell
+        self._tell_receipts = tell_receipts
         self._stop = threading.Event()
         self._now = threading.Event()
         self._thread = threading.Thread(target=self._run, name="topic", daemon=True)
@@ -51,3 +62,6 @@ class TopicWatch:
                 found = error
             if not self._stop.is_set():
                 self._tell(found)
+            if self._tell_receipts is not None:
+                with contextlib.suppress(PenstockError):  # who reads it complains
+                    self._tell_receipts(self._topics.describe(receipts_topic(self._topic)))
