@@ -1,5 +1,6 @@
 """Files that change: nothing is missed, nothing is mixed, the last version wins."""
 
+import mmap
 import os
 import threading
 import time
@@ -183,3 +184,32 @@ def test_a_file_that_cannot_be_read_is_visible_and_holds_up_no_other(stream: Str
     await_on_topic(stream, {"fine": b"fine"})
     assert service.running
     assert len(path) > 4096
+
+
+def test_what_is_written_through_a_mapping_is_sent_though_no_time_of_the_file_tells(stream: Stream):
+    watching(stream.uploader(**QUICK))
+    path = stream.source / "a"
+    with path.open("w+b") as file:
+        file.truncate(4096)
+        with mmap.mmap(file.fileno(), 4096) as mapping:
+            mapping[:1] = b"1"
+            await_on_topic(stream, {"a": b"1" + bytes(4095)})
+            before = path.stat()
+            mapping[:1] = b"2"  # the page is dirty already
+    after = path.stat()
+    assert (before.st_mtime_ns, before.st_ctime_ns) == (after.st_mtime_ns, after.st_ctime_ns)
+    await_on_topic(stream, {"a": b"2" + bytes(4095)})
+
+
+def test_a_file_that_is_opened_for_writing_and_not_written_to_is_not_sent_again(stream: Stream):
+    watching(stream.uploader(**QUICK))
+    content = {"small": b"s", "large": os.urandom(3 * 1024 * 1024)}
+    for name, data in content.items():
+        (stream.source / name).write_bytes(data)
+    await_on_topic(stream, content)
+    for name in content:
+        (stream.source / name).open("r+b").close()
+    (stream.source / "later").write_bytes(b"l")
+    await_on_topic(stream, content | {"later": b"l"})
+    assert drained(stream) == {"drained": True}
+    assert len(uploads(stream.kafka, stream.topic)) == 3

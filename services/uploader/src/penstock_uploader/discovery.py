@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from penstock_uploader.ledger import KnownFile, Ledger, stored
+from penstock_uploader.planning import Rest
 from penstock_uploader.schedule import Schedule
 from penstock_uploader.settle import Settle
 from penstock_uploader.transfer import Transfer
@@ -52,6 +53,8 @@ class Discovery:
         self._ready = ready
         self._gone = gone
         self._ready_ns: dict[str, int] = {}
+        self._doubted: set[str] = set()
+        """Paths closed by a writer, or to be looked at again, since they were opened; they wait for that."""
         self._dirty: set[str] = set()
         """Paths of which something was seen while they were on their way."""
 
@@ -64,6 +67,8 @@ class Discovery:
         """Take what the system has told."""
         now = time.monotonic()
         for path, seen in events:
+            if seen is Seen.CLOSED:
+                self._doubted.add(path)
             if path in self._active:
                 self._dirty.add(path)
             elif path in self._schedule:
@@ -118,12 +123,14 @@ class Discovery:
             try:
                 status = os.lstat(os.path.join(self._root, path))
             except (FileNotFoundError, NotADirectoryError):
+                self._doubted.discard(path)
                 self._gone(path)
                 continue
             except OSError:
                 self._schedule.add(path, 0)  # what is wrong will be seen, and said, when it is opened
                 continue
             if not is_regular(status):
+                self._doubted.discard(path)
                 self._gone(path)
                 continue
             fingerprint = Fingerprint.of(status)
@@ -135,9 +142,11 @@ class Discovery:
             self._ready(path, fingerprint.size)
         return bool(due)
 
-    def closed_ns(self, path: str) -> int:
-        """When the file was seen at rest, in nanoseconds since 1970; forgets it."""
-        return self._ready_ns.pop(path, None) or time.time_ns()
+    def rest(self, path: str) -> Rest:
+        """Since when a file that is about to be opened rests; forgets it."""
+        doubted = path in self._doubted
+        self._doubted.discard(path)
+        return Rest(self._ready_ns.pop(path, 0) or time.time_ns(), doubted)
 
     def finished(self, path: str) -> None:
         """Note that a path is no longer on its way: what was seen of it meanwhile counts now."""
@@ -148,6 +157,7 @@ class Discovery:
     def retry(self, path: str, seconds: float) -> None:
         """Look at a path again after this time, or when its backoff is over."""
         at = time.monotonic() + seconds
+        self._doubted.add(path)
         self.settle.retry(path, max(at, self.not_before(self._ledger.file(path))))
 
     def not_before(self, known: KnownFile | None) -> float:

@@ -26,6 +26,18 @@ class Unsendable(Exception):
     """The file cannot be sent as long as it, and the topic, are like this."""
 
 
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """Since when a file rests, in nanoseconds since 1970, and whether its bytes are doubted.
+
+    A store to a page of a shared mapping that is dirty already moves no time of the file. So one that was
+    closed by a writer may hold something else than it did, though it looks the same.
+    """
+
+    since_ns: int
+    doubted: bool
+
+
 @dataclass(slots=True)
 class TopicLimits:
     """What of the topic bounds what can be sent."""
@@ -62,7 +74,7 @@ class Planner:
         self._last_id = ledger.highest
         self.limits = limits
 
-    def plan(self, path: str, opened: Opened, closed_ns: int, resend: Resend | None) -> Transfer | None:
+    def plan(self, path: str, opened: Opened, rest: Rest, resend: Resend | None) -> Transfer | None:
         """Decide what to do with an open file: nothing (None), send it, or hash it and see.
 
         Raises Unsendable.
@@ -84,17 +96,18 @@ class Planner:
             same = known.fingerprint.same_content(fingerprint)
             if resend is not None and same and known.version == resend.version:
                 to = () if EVERYONE in resend.to else resend.to
-                return self._to_send(transfer, opened.mode, closed_ns, resend.version, to)
+                return self._to_send(transfer, opened.mode, rest.since_ns, resend.version, to)
             if resend is not None:
                 self._supersede(path, resend)
             if same:
-                if known.digest is None or stored(fingerprint) == known.fingerprint:
+                looks_the_same = stored(fingerprint) == known.fingerprint and not rest.doubted
+                if known.digest is None or looks_the_same:
                     return None
                 return _to_check(transfer, known.digest)
         elif (recalled := self._recall.of(wire)) is not None:
             transfer.recalled = recalled
             return _to_check(transfer, recalled.digest)
-        return self._to_send(transfer, opened.mode, closed_ns, None, ())
+        return self._to_send(transfer, opened.mode, rest.since_ns, None, ())
 
     def _to_send(
         self,

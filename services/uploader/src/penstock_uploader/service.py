@@ -288,7 +288,7 @@ class Uploader:
         if not steps:
             return False
         self._parts.rate.spend(sum(step.size for step in steps))
-        self._parts.transfers.take(steps, self._parts.discovery.closed_ns)
+        self._parts.transfers.take(steps, self._parts.discovery.rest)
         return True
 
     def _take_answers(self) -> bool:

@@ -23,7 +23,7 @@ from blake3 import blake3
 from chunkproto import UploadId
 from penstock_uploader.answerbook import EVERYONE, Resend
 from penstock_uploader.ledger import Ledger
-from penstock_uploader.planning import Planner, Unsendable
+from penstock_uploader.planning import Planner, Rest, Unsendable
 from penstock_uploader.producing import produce_abort, produce_chunk, produce_end, produce_whole
 from penstock_uploader.reading import open_beneath, seconds_until_tick_over
 from penstock_uploader.schedule import Schedule, Step
@@ -100,10 +100,10 @@ class Transfers:
 
     # What there is to send
 
-    def take(self, steps: Iterable[Step], closed_ns: Callable[[str], int]) -> None:
+    def take(self, steps: Iterable[Step], rest: Callable[[str], Rest]) -> None:
         """Carry out steps of the schedule; raises ProducerLost. Files it had no step for are looked at again.
 
-        `closed_ns` says when a file was seen at rest.
+        `rest` says since when a file rests; asked once, before it is opened.
         """
         fresh: list[tuple[Transfer, bytes]] = []
         left = iter(steps)
@@ -117,7 +117,7 @@ class Transfers:
                     if transfer.fd is not None:
                         self._read_next(transfer)
                 elif step.first:
-                    self._open(step, closed_ns(step.path), fresh)
+                    self._open(step, rest(step.path), fresh)
         except ProducerLost:
             # The schedule has let go of files of one chunk with their steps.
             for step in left:
@@ -129,7 +129,7 @@ class Transfers:
             if fresh:
                 self._begin(fresh)
 
-    def _open(self, step: Step, closed_ns: int, fresh: list[tuple[Transfer, bytes]]) -> None:
+    def _open(self, step: Step, rest: Rest, fresh: list[tuple[Transfer, bytes]]) -> None:
         path = step.path
         resend = self.resends.pop(path, None)
         fd: int | None = None
@@ -141,7 +141,7 @@ class Transfers:
                 self._listener.retry(path, wait)
                 self._schedule.done(path)
                 return
-            transfer = self.planner.plan(path, opened, closed_ns, resend)
+            transfer = self.planner.plan(path, opened, rest, resend)
             if transfer is None:
                 self._schedule.done(path)
                 self._listener.unchanged(path)
