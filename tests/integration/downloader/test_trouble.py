@@ -58,6 +58,23 @@ def test_a_directory_that_is_also_the_source_of_the_topic_is_refused(stream: Str
     assert stream.downloader(stream.source, topic=other, until_idle=0.1).wait() == 0
 
 
+def test_a_new_directory_under_an_old_group_says_that_earlier_files_are_elsewhere(
+    stream: Stream, sender: Sender
+):
+    sender.send("earlier", b"earlier")
+    first = stream.downloader(until_idle=0.3)
+    assert first.wait() == 0
+    assert "elsewhere" not in first.said
+    again = stream.downloader(until_idle=0.3)
+    assert again.wait() == 0
+    assert "elsewhere" not in again.said
+    new = stream.directory / "new"
+    new.mkdir()
+    service = stream.downloader(new, until_idle=0.3)
+    assert service.wait() == 0
+    assert "only later ones come here" in service.said
+
+
 def test_a_wrong_setting_is_refused_by_name(stream: Stream):
     assert "PENSTOCK_ON_CONFLICT" in refused(stream.downloader(on_conflict="ask"), code=2)
 

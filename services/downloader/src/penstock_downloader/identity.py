@@ -19,12 +19,14 @@ STATE_DIRECTORY = ".penstock"
 class Destination:
     """A directory that may be delivered into.
 
-    `id` is also the consumer group; `state` is the directory in it that is ours.
+    `id` is also the consumer group; `state` is the directory in it that is ours. `is_new` says that nothing
+    was ever delivered into it.
     """
 
     id: str
     root: str
     state: str
+    is_new: bool = False
 
     @property
     def partials(self) -> str:
@@ -62,6 +64,7 @@ def open_destination(directory: str, group: str | None) -> Destination:
                 f"{directory!r}: its {STATE_DIRECTORY} is on another file system, from where nothing can be "
                 f"moved into place at once; keep it on the same one"
             )
+        is_new = not _read(os.path.join(root, STATE_DIRECTORY, "id"))
         found = _identify(root, group)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -75,7 +78,7 @@ def open_destination(directory: str, group: str | None) -> Destination:
             f"{directory!r} is destination {found!r}, not {group!r}: use --group {found}, or another "
             f"directory (its id is in {STATE_DIRECTORY}/id)"
         )
-    return Destination(found, root, state)
+    return Destination(found, root, state, is_new)
 
 
 def _identify(root: str, group: str | None) -> str:

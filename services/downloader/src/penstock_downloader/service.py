@@ -414,6 +414,8 @@ class _Running:
         if asked is None:
             return None
         topic_id, committed, ranges = asked
+        if self._destination.is_new and any(where.offset > 0 for where in committed):
+            self._warn_of_another_place()
         starts = []
         for where in committed:
             number = where.partition
@@ -432,6 +434,15 @@ class _Running:
                 self.sink_unavailable(None)
             starts.append(TopicPartition(self._topic, number, start))
         return starts
+
+    def _warn_of_another_place(self) -> None:
+        if self._limiter.first("another place"):
+            log.warning(
+                "%s is new, but group %s has received files elsewhere: only later ones come here. For all of "
+                "them use another --group; for some, penstock resend",
+                self._destination.root,
+                self._destination.id,
+            )
 
     def _ask_offsets(
         self, numbers: list[int]
