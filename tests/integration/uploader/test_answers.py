@@ -1,5 +1,6 @@
 """What destinations answer decides what is sent again. The test plays the destination."""
 
+import shutil
 import time
 
 import pytest
@@ -202,6 +203,19 @@ def test_killed_while_answers_are_written_down_loses_none(when: str, stream: Str
     # The ledger is not new: its first write of answers is that of the rejection.
     crash = {"PENSTOCK_CRASH_AT": f"uploader.ledger.answers.{when}"}
     assert stream.uploader(environment=crash, **QUICK).wait() == -9
+    stream.uploader(**QUICK)
+    eventually(lambda: len(complete(stream)) == 2)
+    assert complete(stream)[1].description.to == ("poor",)
+
+
+def test_who_asked_for_a_file_again_gets_it_though_the_ledger_is_lost(stream: Stream):
+    first = sent_once(stream)
+    assert stream.services[-1].stop() == 0
+    tell(stream, receipt(stream, first, "fine"))
+    tell(stream, rejection(stream, first, "mended", "digest"), receipt(stream, first, "mended"))
+    tell(stream, receipt(stream, first, "late"), rejection(stream, first, "late", "digest"))
+    tell(stream, rejection(stream, first, "poor", "digest"), rejection(stream, first, "full", "too-large"))
+    shutil.rmtree(stream.source / ".penstock")
     stream.uploader(**QUICK)
     eventually(lambda: len(complete(stream)) == 2)
     assert complete(stream)[1].description.to == ("poor",)

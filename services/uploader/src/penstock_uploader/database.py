@@ -20,7 +20,7 @@ from urllib.parse import quote
 from servicekit.exceptions import StateError
 from servicekit.faults import crash_point, declare
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 
 _WRITES: Final = (
     "begin",
@@ -90,12 +90,18 @@ CREATE TABLE positions (topic_id TEXT, partition INTEGER, next_offset INTEGER NO
     PRIMARY KEY (topic_id, partition)) WITHOUT ROWID;
 CREATE TABLE recalled (path BLOB, destination TEXT, upload BLOB NOT NULL, digest BLOB NOT NULL,
     PRIMARY KEY (path, destination)) WITHOUT ROWID;
+CREATE TABLE recalled_asking (path BLOB, destination TEXT, upload BLOB NOT NULL, reason TEXT NOT NULL,
+    PRIMARY KEY (path, destination)) WITHOUT ROWID;
 CREATE TABLE disposals (version BLOB PRIMARY KEY, path BLOB NOT NULL, action TEXT NOT NULL, target BLOB,
     size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, ctime_ns INTEGER NOT NULL, inode INTEGER NOT NULL,
     digest BLOB NOT NULL) WITHOUT ROWID;
 """
 
-_MIGRATIONS: Final[dict[int, str]] = {1: "ALTER TABLE files ADD COLUMN gone_ms INTEGER"}
+_MIGRATIONS: Final[dict[int, str]] = {
+    1: "ALTER TABLE files ADD COLUMN gone_ms INTEGER",
+    2: "CREATE TABLE IF NOT EXISTS recalled_asking (path BLOB, destination TEXT, upload BLOB NOT NULL, "
+    "reason TEXT NOT NULL, PRIMARY KEY (path, destination)) WITHOUT ROWID",
+}
 """Schema version -> the statement that leads from it to the next one. Only forward: an older build refuses
 a newer ledger."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import random
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from chunkproto import ChunkPlan, Description, UploadId, next_upload_id, partition_for
@@ -65,7 +66,9 @@ class Planner:
         ledger: Ledger,
         recall: Recall,
         limits: TopicLimits,
+        asked_again: Callable[[], None],
     ) -> None:
+        """Begin; `asked_again` is told when a version that receipts prove is to be sent again."""
         self._settings = settings
         self._prefix = prefix
         self._source_id = source_id
@@ -73,6 +76,7 @@ class Planner:
         self._recall = recall
         self._last_id = ledger.highest
         self.limits = limits
+        self._asked_again = asked_again
 
     def plan(self, path: str, opened: Opened, rest: Rest, resend: Resend | None) -> Transfer | None:
         """Decide what to do with an open file: nothing (None), send it, or hash it and see.
@@ -209,6 +213,8 @@ class Planner:
             began_ms=now_ns // 1_000_000,
         )
         self._recall.adopt(transfer.path, wire_path(self._prefix, transfer.path), recalled, beginning)
+        if recalled.asking:
+            self._asked_again()
 
     def resumed(self, upload: Upload) -> Transfer:
         """Make a transfer of an upload that an earlier run did not bring to an end."""

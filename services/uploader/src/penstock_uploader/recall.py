@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sqlite3
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -11,7 +12,7 @@ from chunkproto.paths import encode_path
 from penstock_uploader.answerbook import Answer, Outcome
 from penstock_uploader.answers import AnswersReader, upload_id_of
 from penstock_uploader.ledger import Beginning, Ledger, numbers
-from servicekit.events import FileDelivered
+from servicekit.events import FileDelivered, FileRejected, FileSkipped
 from servicekit.lifecycle import StopSignal
 from servicekit.topics import Topics
 
@@ -25,6 +26,8 @@ class Recalled:
     upload: UploadId
     digest: bytes
     destinations: tuple[str, ...]
+    asking: tuple[tuple[str, UploadId, str], ...] = ()
+    """Who has asked for it again since: destination, upload that it rejected, reason."""
 
 
 class Recall:
@@ -50,6 +53,11 @@ class Recall:
                 for event, upload in uploads
                 if upload is not None and isinstance(event, FileDelivered)
             ]
+            self.note_asking(
+                (event, upload)
+                for event, upload in uploads
+                if upload is not None and isinstance(event, FileDelivered | FileSkipped | FileRejected)
+            )
             self.note(receipts, max((upload for _, upload in uploads if upload is not None), default=None))
             with self._ledger.answers.applying():
                 for partition, position in answers.positions.items():
@@ -72,6 +80,21 @@ class Recall:
             if highest is not None:
                 self._ledger.heard_of(highest)
 
+    def note_asking(
+        self, answers: Iterable[tuple[FileDelivered | FileSkipped | FileRejected, UploadId]]
+    ) -> None:
+        """Note, in the order of the answers, who asks for a path again: the last word of each counts."""
+        with self._database.write("answers") as db:
+            for event, upload in answers:
+                key = (encode_path(event.path), event.destination)
+                if isinstance(event, FileRejected) and event.asks_again:
+                    db.execute(
+                        "INSERT OR REPLACE INTO recalled_asking VALUES (?, ?, ?, ?)",
+                        (*key, bytes(upload), event.reason),
+                    )
+                else:
+                    db.execute("DELETE FROM recalled_asking WHERE path = ? AND destination = ?", key)
+
     def done(self) -> None:
         """Note that the receipts were read to their end."""
         with self._database.write("answers"):
@@ -88,12 +111,21 @@ class Recall:
             return None
         latest = max(row[1] for row in rows)
         digest = next(row[2] for row in rows if row[1] == latest)
-        return Recalled(UploadId(latest), digest, tuple(row[0] for row in rows if row[2] == digest))
+        asking = self._database.all(
+            "SELECT destination, upload, reason FROM recalled_asking WHERE path = ?", (encode_path(path),)
+        )
+        delivered = tuple(row[0] for row in rows if row[2] == digest)
+        return Recalled(
+            UploadId(latest),
+            digest,
+            delivered,
+            tuple((n, UploadId(upload), reason) for n, upload, reason in asking if n not in delivered),
+        )
 
     def forget(self, wire: str) -> None:
         """Forget what receipts say of a path on the wire: the file holds something else now."""
         with self._database.write("answers") as db:
-            db.execute("DELETE FROM recalled WHERE path = ?", (encode_path(wire),))
+            _forget(db, wire)
 
     def adopt(self, path: str, wire: str, recalled: Recalled, beginning: Beginning) -> None:
         """Note a version as acknowledged, and delivered where receipts say so, without sending it."""
@@ -134,4 +166,13 @@ class Recall:
                     Answer(name, Outcome.DELIVERED, None, recalled.upload, 0),
                     beginning.began_ms,
                 )
-            db.execute("DELETE FROM recalled WHERE path = ?", (encode_path(wire),))
+            for name, upload, reason in recalled.asking:
+                self._ledger.answers.put(
+                    beginning.version, Answer(name, Outcome.AGAIN, reason, upload, 1), beginning.began_ms
+                )
+            _forget(db, wire)
+
+
+def _forget(db: sqlite3.Connection, wire: str) -> None:
+    for table in ("recalled", "recalled_asking"):
+        db.execute(f"DELETE FROM {table} WHERE path = ?", (encode_path(wire),))  # noqa: S608

@@ -169,7 +169,13 @@ def set_up(
         once=once,
     )
     planner = Planner(
-        settings, prefix=prefix, source_id=source_id, ledger=ledger, recall=recall, limits=limits
+        settings,
+        prefix=prefix,
+        source_id=source_id,
+        ledger=ledger,
+        recall=recall,
+        limits=limits,
+        asked_again=lambda: resends.want(),
     )
     transfers = Transfers(
         settings.root,
