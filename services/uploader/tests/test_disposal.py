@@ -3,12 +3,13 @@
 import os
 import subprocess
 import sys
+import threading
 
 import pytest
 from blake3 import blake3
 
 from chunkproto import next_upload_id
-from penstock_uploader.disposal import Disposal, Disposer, Fate
+from penstock_uploader.disposal import Disposal, DisposalThread, Disposer, Fate
 from servicekit.filesystem import Fingerprint
 
 VERSION = next_upload_id(1, 1, None)
@@ -175,3 +176,23 @@ def test_what_lies_aside_without_an_intent_comes_back(root):
     assert disposer.put_orphans_back(set()) == ["x/y/z"]
     assert (root / "x" / "y" / "z").read_bytes() == b"z"
     assert nothing_aside(root)
+
+
+def test_a_stop_puts_back_what_takes_too_long_to_compare(tmp_path):
+    class Endless(Disposer):
+        """Compares for as long as it is not interrupted: any file is too large for a hash at a stop."""
+
+        def _compare(self, aside, disposal):
+            comparing.set()
+            assert self.interrupted.wait(30)
+            return super()._compare(aside, disposal)
+
+    comparing = threading.Event()
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / "a").write_bytes(b"content")
+    thread = DisposalThread(Endless(str(tmp_path)), lambda: None)
+    thread.put(sent(tmp_path))
+    assert comparing.wait(30)
+    thread.stop(0.1)
+    assert (tmp_path / "d" / "a").read_bytes() == b"content"
+    assert nothing_aside(tmp_path)

@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from chunkproto import InvalidRecord, UploadId
-from penstock_uploader.reading import hash_file
+from penstock_uploader.reading import Interrupted, hash_file
 from servicekit.faults import crash_point, declare
 from servicekit.filesystem import (
     O_BINARY,
@@ -91,6 +91,8 @@ class Disposer:
         self._root = root
         self._aside = os.path.join(root, ".penstock", "uploader", "aside")
         self._durable = durable
+        self.interrupted = threading.Event()
+        """Once it is set, a comparison that is under way ends, and its file is put back."""
 
     def dispose(self, disposal: Disposal) -> Disposed:
         """Carry out one, whose intent is noted; also one that was begun before a crash."""
@@ -154,7 +156,10 @@ class Disposer:
             sent = disposal.fingerprint
             if not before.same_content(sent) or before.inode & 0x7FFF_FFFF_FFFF_FFFF != sent.inode:
                 return Fate.CHANGED
-            digest, _ = hash_file(fd)
+            try:
+                digest, _ = hash_file(fd, self.interrupted.is_set)
+            except Interrupted:
+                return Fate.BUSY
             if digest != disposal.digest or Fingerprint.of(os.fstat(fd)) != before:
                 return Fate.CHANGED
             return Fate.BUSY if is_open_for_writing(fd) else Fate.DONE
@@ -283,11 +288,13 @@ class DisposalThread:
         self.pending -= len(taken)
         return taken
 
-    def stop(self) -> None:
-        """End after the one that is under way; the others are taken up at the next start."""
+    def stop(self, seconds: float = 0.0) -> None:
+        """End after the one that is under way, which has so many seconds; the others are taken up later."""
         self._stopping = True
         self._may_go_on.set()
         self._todo.put(None)
+        self._thread.join(seconds)
+        self._disposer.interrupted.set()
         self._thread.join()
 
     def _run(self) -> None:

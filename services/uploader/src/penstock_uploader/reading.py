@@ -6,6 +6,7 @@ import errno
 import os
 import stat
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -112,11 +113,17 @@ else:
         return os.read(fd, length)
 
 
-def hash_file(fd: int) -> tuple[bytes, int]:
-    """Give BLAKE3 and length of all that the open file holds."""
+class Interrupted(Exception):
+    """Reading was to end before the file did."""
+
+
+def hash_file(fd: int, interrupted: Callable[[], bool] = lambda: False) -> tuple[bytes, int]:
+    """Give BLAKE3 and length of all that the open file holds; raises Interrupted once that is true."""
     hasher = blake3()
     offset = 0
     while data := pread(fd, _HASH_BYTES, offset):
+        if interrupted():
+            raise Interrupted
         hasher.update(data)
         offset += len(data)
     return hasher.digest(), offset

@@ -127,9 +127,9 @@ class Removals:
         self._held = held
         self._thread.hold(held=held)
 
-    def stop(self) -> None:
-        """End after the one that is under way."""
-        self._thread.stop()
+    def stop(self, seconds: float = 0.0) -> None:
+        """End after the one that is under way, or after so many seconds: the next start takes it up."""
+        self._thread.stop(seconds)
 
     def take_up(self) -> None:
         """Go on with what an earlier run had begun."""

@@ -215,6 +215,7 @@ class Uploader:
                 log.warning("not all was acknowledged in time; it is sent again at the next start")
         except ProducerLost as lost:
             log.warning("not all could be acknowledged: %s", lost.cause)
+        self._parts.removals.stop(deadline.remaining)
         left = sum(1 for transfer in transfers.active.values() if not transfer.checking)
         if left:
             log.info("%d files are unfinished and go on at the next start", left)
