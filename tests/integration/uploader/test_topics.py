@@ -140,6 +140,17 @@ def test_a_topic_with_too_small_records_is_refused(kafka: Kafka, make_stream):
     refused(make_stream(topic=topic), 1, "max.message.bytes")
 
 
+def test_batches_fit_a_topic_that_takes_less_than_a_producer_would_put_into_one(kafka: Kafka, make_stream):
+    stream = make_stream(topic=kafka.create_topic(config={"max.message.bytes": 600_000}))
+    expected = {f"f{number}": os.urandom(10_000) for number in range(300)}
+    expected["large"] = os.urandom(3_000_000)
+    for name, data in expected.items():
+        (stream.source / name).write_bytes(data)
+    service = stream.uploader()
+    await_on_topic(stream, expected)
+    assert "is replaced" not in service.said
+
+
 def test_nothing_is_sent_or_removed_while_the_topic_is_compacted(stream: Stream):
     service = watching(stream.uploader(after="delete", **QUICK))
     large = os.urandom(50 * CHUNK)
