@@ -84,7 +84,8 @@ class Sending:
             health=health,
             # Ours is the bound; librdkafka's must never be met first.
             queue_buffering_max_kbytes=max(1024, 2 * self._limit // 1024 + RECORD_OVERHEAD_BYTES // 1024),
-            batch_size=max_batch_bytes,  # a topic that takes less than the default refuses whole batches
+            # A topic that takes less than the default refuses whole batches. A user may make them smaller.
+            batch_size=min(max_batch_bytes, int(settings.kafka.get("batch.size", max_batch_bytes))),
             message_max_bytes=max(1_000_000, int(settings.chunk_size) + RECORD_OVERHEAD_BYTES),
         )
 
