@@ -3,7 +3,8 @@
 import base64
 
 import pytest
-from tests.kafka import unique
+from tests.kafka import Kafka, unique
+from tests.waiting import eventually
 
 from servicekit.exceptions import ConfigurationError, KafkaUnavailable, NotAuthorized, UnknownTopic
 from servicekit.kafka import make_producer, wait_for_broker
@@ -174,3 +175,21 @@ class TestNobodyThere:
     def test_a_wrong_property_is_no_reason_to_wait(self):
         with pytest.raises(ConfigurationError):
             wait_for_broker(ServiceSettings(kafka={"linger.millis": "1"}), StopSignal())
+
+
+def test_a_broker_that_was_taken_for_the_controller_may_die(own_cluster):
+    cluster = own_cluster()
+    kafka = Kafka(cluster.client_config())
+    name = kafka.create_topic(partitions=3)
+    topics = Topics(ServiceSettings(bootstrap_servers=cluster.bootstrap_servers), timeout=3.0)
+    topics.describe(name)
+    taken = topics._admin.list_topics(timeout=10).controller_id
+    cluster.brokers[taken - 1].kill()
+
+    def described() -> bool:
+        try:
+            return topics.describe(name).partitions == 3
+        except KafkaUnavailable:
+            return False
+
+    eventually(described, timeout=30, describe="the brokers that are left answer")

@@ -107,6 +107,7 @@ def test_what_lies_aside_comes_back_when_the_ledger_is_lost(stream: Stream):
     for name in os.listdir(stream.source / ".penstock" / "uploader"):
         if name.startswith("ledger"):
             (stream.source / ".penstock" / "uploader" / name).unlink()
-    saying(stream.uploader(**QUICK), "is back at its place")
+    service = watching(stream.uploader(**QUICK))
+    saying(service, "is back at its place")
     assert (stream.source / "d" / "a").read_bytes() == b"a"
     assert drained(stream) == {"drained": True}

@@ -20,6 +20,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # it has no _
 from chunkproto.native import RECORD_OVERHEAD_BYTES
 from servicekit.exceptions import (
     KafkaFailed,
+    KafkaUnavailable,
     NotAuthorized,
     TopicExists,
     TopicRefused,
@@ -180,8 +181,12 @@ class Topics:
         self._bootstrap = settings.bootstrap_servers
         self._user = settings.kafka.get("sasl.username", "NAME")
         self._timeout = timeout
+        self._settings = settings
+        self._connect()
+
+    def _connect(self) -> None:
         self._health = ClientHealth("admin", self._bootstrap, log_changes=False)
-        self._admin = make_admin(settings, health=self._health)
+        self._admin = make_admin(self._settings, health=self._health)
 
     def describe(self, topic: str) -> TopicInfo:
         """Return what the topic is like now."""
@@ -311,4 +316,10 @@ class Topics:
             futures = request()
         except KafkaException as error:
             raise explain_kafka(error, topic=topic, bootstrap=self._bootstrap) from None
-        return {key: answer(future, self._admin, self._health, topic) for key, future in futures.items()}
+        try:
+            return {key: answer(future, self._admin, self._health, topic) for key, future in futures.items()}
+        except KafkaUnavailable:
+            # A client that takes a broker which died for the controller waits for that one, until it renews
+            # its metadata in some minutes. A new client asks whoever is there.
+            self._connect()
+            raise
