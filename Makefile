@@ -8,7 +8,7 @@ else
 BIN := $(VENV)/bin
 endif
 
-DISTRIBUTIONS := libs/chunkproto libs/servicekit services/uploader services/downloader services/registry cli
+DISTRIBUTIONS := libs/chunkproto libs/servicekit services/uploader services/downloader services/registry operator cli
 STAMP := $(VENV)/.installed
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links
 INPUTS := requirements/install.lock requirements/dev.lock $(DISTRIBUTIONS:%=%/pyproject.toml)
@@ -60,7 +60,7 @@ format: install ## Format the code
 .PHONY: lock
 lock: ## Choose versions anew and write the hashed lock files
 	$(LOCK) requirements/install.in -o requirements/install.lock
-	$(LOCK) requirements/dev.in -o requirements/dev.lock $(foreach d,chunkproto servicekit uploader downloader registry,--no-emit-package penstock-$d) --no-emit-package penstock
+	$(LOCK) requirements/dev.in -o requirements/dev.lock $(foreach d,chunkproto servicekit uploader downloader registry operator,--no-emit-package penstock-$d) --no-emit-package penstock
 
 .PHONY: clean
 clean: ## Remove what was built and installed here

@@ -1,0 +1,1 @@
+"""The operator: DirectoryStream resources, and what they need to run."""
