@@ -242,6 +242,10 @@ class FileUploading(UploadTelemetry):
 
     bytes_done: int
     """Bytes of the file that Kafka has acknowledged."""
+    version: str = ""
+    """Id of the first upload of the same content; empty: this one is."""
+    to: tuple[str, ...] = ()
+    """Destinations that it is for; empty: all."""
 
 
 class FileUploaded(UploadTelemetry):
@@ -255,6 +259,33 @@ class FileUploaded(UploadTelemetry):
     last_offset: int
     seconds: float | None = None
     """From the first record produced to the end acknowledged."""
+    version: str = ""
+    """Id of the first upload of the same content; empty: this one is."""
+    to: tuple[str, ...] = ()
+    """Destinations that it is for; empty: all."""
+
+
+class FileAborted(UploadTelemetry):
+    """An upload is given up on the wire: nobody delivers it. The file may be sent again."""
+
+    type = "dev.penstock.file.aborted"
+
+    reason: str
+    """One word, such as `changed`, `vanished` or `superseded`."""
+
+
+class FileFailed(UploadTelemetry):
+    """A source cannot send a file, or gives a destination up."""
+
+    type = "dev.penstock.file.failed"
+
+    upload_id: str = ""
+    destination: str = ""
+    """Which one is given up; empty: the file goes to none."""
+    reason: str
+    """One word, such as `unreadable`, or why the destination has refused the file."""
+    detail: str = ""
+    """One line for people."""
 
 
 class ServiceHeartbeat(Event):
@@ -294,7 +325,14 @@ class ServiceHeartbeat(Event):
 _MENDED_BY_SENDING_AGAIN = frozenset(reason.value for reason in Reason if reason.sending_again_helps)
 
 RECEIPTS: tuple[type[Event], ...] = (FileDelivered, FileRejected, FileSkipped, RangeLost)
-TELEMETRY: tuple[type[Event], ...] = (FileDiscovered, FileUploading, FileUploaded, ServiceHeartbeat)
+TELEMETRY: tuple[type[Event], ...] = (
+    FileDiscovered,
+    FileUploading,
+    FileUploaded,
+    FileAborted,
+    FileFailed,
+    ServiceHeartbeat,
+)
 _BY_TYPE: dict[str, type[Event]] = {event.type: event for event in RECEIPTS + TELEMETRY}
 
 _to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
