@@ -130,6 +130,7 @@ class TestSecrets:
             "token: hush1",
             "-----BEGIN PRIVATE KEY-----\nhush1\n-----END PRIVATE KEY-----",
             "sasl.jaas.config=hush1",
+            "postgresql+psycopg://someone:hush1@db.example:5432/penstock",
         ],
     )
     def test_what_looks_like_one_is_masked(self, lines, form, message):

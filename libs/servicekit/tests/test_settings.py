@@ -3,7 +3,7 @@
 from typing import Literal
 
 import pytest
-from pydantic import Field, model_validator
+from pydantic import Field, SecretStr, model_validator
 
 from servicekit.exceptions import ConfigurationError
 from servicekit.settings import ByteSize, KafkaProperties, Seconds, ServiceSettings, StringList
@@ -15,6 +15,7 @@ class Settings(ServiceSettings):
     include: StringList = Field(default_factory=list, description="Globs of files.")
     after: Literal["keep", "delete"] = Field("keep", description="What becomes of a file.")
     admin_password: str = Field("", max_length=4, description="A secret.")
+    address: SecretStr | None = Field(None, max_length=4, description="A secret by its type.")
 
 
 class CheckedSettings(Settings):
@@ -164,10 +165,11 @@ class TestSecrets:
         assert all("hush" not in line for line in problems(kafka=given))
 
     def test_are_in_no_error_about_a_secret_setting(self):
-        (line,) = problems(admin_password="hushhush")
+        first, second = problems(admin_password="hushhush", address="hushhush")
 
-        assert "--admin-password" in line
-        assert "hush" not in line
+        assert "--admin-password" in first
+        assert "--address" in second
+        assert "hush" not in first + second
 
 
 class TestByteSize:

@@ -39,6 +39,7 @@ _SECRET_IN_TEXT = re.compile(
     r"(?:\"[^\"]*\"|'[^']*'|[^\s,;}\])]+)",
     re.IGNORECASE,
 )
+_PASSWORD_IN_URL = re.compile(r"(?P<before>://[^\s/:@?#]*:)[^\s/@]+(?=@)")
 _PEM = re.compile(r"-----BEGIN [A-Z ]+-----.*?(?:-----END [A-Z ]+-----|$)", re.DOTALL)
 
 _FIELDS = "penstock_fields"
@@ -50,7 +51,12 @@ def is_secret(name: str) -> bool:
 
 
 def mask_secrets(text: str) -> str:
-    """Return `text` with what looks like the value of a secret (`sasl.password=x`, a PEM block) masked."""
+    """Return `text` with what looks like the value of a secret masked.
+
+    That is `sasl.password=x`, `postgresql://user:x@host`, a PEM block.
+    """
+    if "://" in text:
+        text = _PASSWORD_IN_URL.sub(lambda found: found["before"] + MASK, text)
     text = _SECRET_IN_TEXT.sub(lambda found: found["name"] + MASK, text)
     return _PEM.sub(MASK, text) if "-----BEGIN" in text else text
 

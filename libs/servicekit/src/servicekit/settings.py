@@ -17,9 +17,9 @@ import re
 import shlex
 import tomllib
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Self
+from typing import Annotated, Self, get_args
 
-from pydantic import BeforeValidator, Field, GetCoreSchemaHandler, ValidationError
+from pydantic import BeforeValidator, Field, GetCoreSchemaHandler, SecretStr, ValidationError
 from pydantic_core import CoreSchema, ErrorDetails, PydanticCustomError, core_schema
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 from typing_extensions import override
@@ -284,6 +284,11 @@ class ServiceSettings(BaseSettings):
         return text if where == "option" else f"{text}, from the {where}"
 
     @classmethod
+    def _is_secret(cls, name: str) -> bool:
+        kind = cls.model_fields[name].annotation if name in cls.model_fields else None
+        return is_secret(name) or SecretStr in (kind, *get_args(kind))
+
+    @classmethod
     def _explain(cls, detail: ErrorDetails, merged: Mapping[str, object], origin: Mapping[str, str]) -> str:
         location = detail["loc"]
         name = str(location[0]) if location else ""
@@ -295,7 +300,7 @@ class ServiceSettings(BaseSettings):
         if detail["type"] == "missing":
             return f"{text} is missing"
         value = merged.get(name)
-        if name in merged and value is not None and not is_secret(name) and name != "kafka":
+        if value is not None and name != "kafka" and not cls._is_secret(name):
             text += f" = {value!r}"
         return f"{text}: {_sentence(detail['msg'])}"
 
