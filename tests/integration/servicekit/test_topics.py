@@ -47,6 +47,14 @@ class TestDescribe:
 
         assert topics.describe(name).topic_id != before
 
+    def test_ids_of_many_are_told_together_and_those_of_unknown_topics_left_out(self, kafka, topics):
+        names = [kafka.create_topic() for _ in range(3)]
+
+        ids = topics.ids([*names, "no-such-topic"])
+
+        assert ids == {name: topics.describe(name).topic_id for name in names}
+        assert topics.ids([]) == {}
+
     def test_an_unknown_topic_is_said_by_name_and_not_made(self, topics):
         for _ in range(2):
             with pytest.raises(UnknownTopic, match="'no-such-topic'"):

@@ -11,6 +11,7 @@ from typing import Final, TypeVar
 
 from confluent_kafka import IsolationLevel, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # it has no __all__
+    AclOperation,
     ConfigResource,
     NewTopic,
     OffsetSpec,
@@ -204,13 +205,40 @@ class Topics:
             config_error = str(error)
         return TopicInfo(
             name=topic,
-            # As Kafka's own tools print it. librdkafka has / and + in it, and ids become file names.
-            topic_id=str(description.topic_id).replace("/", "_").replace("+", "-"),
+            topic_id=_printed(description.topic_id),
             partitions=len(partitions),
             replication_factor=min((len(partition.replicas) for partition in partitions), default=0),
             config=config,
             config_error=config_error,
         )
+
+    def ids(self, topics: Iterable[str]) -> dict[str, str]:
+        """Return the topic id of each topic that is there and not hidden from us, asked for in one request."""
+        wanted = sorted(set(topics))
+        if not wanted:
+            return {}
+        described = self._request(
+            ", ".join(wanted),
+            lambda: self._admin.describe_topics(TopicCollection(wanted), request_timeout=self._timeout),
+        )
+        found = {}
+        for topic, future in described.items():
+            try:
+                found[topic] = _printed(self._await(topic, future).topic_id)
+            except (UnknownTopic, NotAuthorized):
+                continue
+        return found
+
+    def may_write(self, topic: str) -> bool:
+        """Whether the brokers let us write the topic: they are asked, nothing is written for that."""
+        described = self._ask(
+            topic,
+            lambda: self._admin.describe_topics(
+                TopicCollection([topic]), include_authorized_operations=True, request_timeout=self._timeout
+            ),
+        )
+        allowed = described[topic].authorized_operations
+        return allowed is None or AclOperation.WRITE in allowed
 
     def _config_of(self, topic: str) -> dict[str, str]:
         resource = ConfigResource(ResourceType.TOPIC, topic)
@@ -311,15 +339,27 @@ class Topics:
         )
 
     def _ask(self, topic: str, request: Callable[[], Mapping[_Key, Future[_Answer]]]) -> dict[_Key, _Answer]:
+        return {key: self._await(topic, future) for key, future in self._request(topic, request).items()}
+
+    def _request(
+        self, topic: str, request: Callable[[], Mapping[_Key, Future[_Answer]]]
+    ) -> Mapping[_Key, Future[_Answer]]:
         self._health.last_error = None  # what was wrong at an earlier request may be mended
         try:
-            futures = request()
+            return request()
         except KafkaException as error:
             raise explain_kafka(error, topic=topic, bootstrap=self._bootstrap) from None
+
+    def _await(self, topic: str, future: Future[_Answer]) -> _Answer:
         try:
-            return {key: answer(future, self._admin, self._health, topic) for key, future in futures.items()}
+            return answer(future, self._admin, self._health, topic)
         except KafkaUnavailable:
             # A client that takes a broker which died for the controller waits for that one, until it renews
             # its metadata in some minutes. A new client asks whoever is there.
             self._connect()
             raise
+
+
+def _printed(topic_id: object) -> str:
+    """Return a topic id as Kafka's own tools print it: librdkafka has / and + in it, and ids name files."""
+    return str(topic_id).replace("/", "_").replace("+", "-")

@@ -8,15 +8,14 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicCollection
-from confluent_kafka.admin import AclOperation  # type: ignore[attr-defined]
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from penstock_downloader import metrics
 from servicekit.events import Event, encode, receipts_topic
 from servicekit.exceptions import NotAuthorized, explain_kafka
 from servicekit.faults import crash_point, declare
 from servicekit.http import Health
-from servicekit.kafka import ClientHealth, make_admin, make_producer
+from servicekit.kafka import ClientHealth, make_producer
 from servicekit.settings import ServiceSettings
 from servicekit.topics import TopicInfo, Topics, receipts_config
 
@@ -35,15 +34,7 @@ def ensure_receipts_topic(settings: ServiceSettings, topics: Topics, stream: Top
     """
     name = receipts_topic(stream.name)
     topics.ensure_topic(name, partitions=1, config=receipts_config(stream))
-    admin = make_admin(settings)
-    try:
-        described = admin.describe_topics(
-            TopicCollection([name]), include_authorized_operations=True, request_timeout=10.0
-        )[name].result(11)
-    except KafkaException as error:
-        raise explain_kafka(error, topic=name, bootstrap=settings.bootstrap_servers) from None
-    allowed = described.authorized_operations
-    if allowed is not None and AclOperation.WRITE not in allowed:
+    if not topics.may_write(name):
         raise NotAuthorized(
             f"we may not write topic {name!r}, where the receipts go; have this run once: "
             f"kafka-acls --bootstrap-server {settings.bootstrap_servers} --add --allow-principal User:NAME "
