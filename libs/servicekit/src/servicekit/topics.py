@@ -213,7 +213,7 @@ class Topics:
         )
 
     def ids(self, topics: Iterable[str]) -> dict[str, str]:
-        """Return the topic id of each topic that is there and not hidden from us, asked for in one request."""
+        """Return the ids of those topics that are there and not hidden from us; one request for all."""
         wanted = sorted(set(topics))
         if not wanted:
             return {}
