@@ -25,6 +25,7 @@ from sqlalchemy import (
     LargeBinary,
     MetaData,
     PrimaryKeyConstraint,
+    SmallInteger,
     String,
     Table,
     Text,
@@ -37,8 +38,11 @@ PATH_INDEX_BYTES: Final = 256
 """Of each path so much is in the index: PostgreSQL refuses rows above 2704 bytes there, paths have 4096."""
 NAME_KEY_BYTES: Final = 128
 """Of each file's name so much can be searched for."""
+IN_KAFKA: Final = "in-kafka"
+"""In `counts`, beside the states of destination '': files whose current version is in Kafka, answered or not.
+A destination's lag is these minus all that it has answered."""
 
-Json = JSON().with_variant(JSONB(), "postgresql")
+Json = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
 
 
 def stream_key(topic: str) -> int:
@@ -94,10 +98,11 @@ files = Table(
     Column("size", BigInteger, nullable=False),
     Column("digest", LargeBinary(32)),
     Column("bytes_done", BigInteger, nullable=False),
+    # When Kafka first had all of this version.
     Column("uploaded_at", Double),
     Column("discovered_at", Double),
     Column("discovered_size", BigInteger),
-    # What the source says that it cannot do: {"at", "upload_id", "destination", "reason", "detail"}.
+    # What the source says that it cannot do: {"at", "upload_id", "destination", "reason", "detail", "size"}.
     Column("failure", Json),
     # The last word of each destination: {name: {"upload_id", "outcome", "reason", "detail", "digest", "at"}}.
     Column("answers", Json, nullable=False),
@@ -114,7 +119,7 @@ Index("ix_files_stream_name", files.c.stream_id, files.c.name_key, files.c.id)
 uploads = Table(
     "uploads",
     metadata,
-    Column("id", Uuid, primary_key=True),
+    Column("id", Uuid, nullable=False),
     Column("stream_id", BigInteger, nullable=False),
     # Null as long as only answers without source and path were heard.
     Column("file_id", Uuid),
@@ -135,6 +140,8 @@ uploads = Table(
     Column("last_offset", BigInteger),
     Column("aborted_at", Double),
     Column("abort_reason", Text),
+    # With the stream: whoever may speak for one stream cannot speak of another's uploads.
+    PrimaryKeyConstraint("id", "stream_id"),
 )
 Index("ix_uploads_file_id", uploads.c.file_id, uploads.c.id)
 Index("ix_uploads_last_at", uploads.c.last_at)
@@ -158,7 +165,9 @@ receipts = Table(
     Column("topic_id", String(32), nullable=False),
     Column("partition", Integer, nullable=False),
     Column("offset", BigInteger, nullable=False),
-    PrimaryKeyConstraint("upload_id", "destination"),
+    # All outcomes that were ever said of it, as bits (`OUTCOME_BITS`): `totals` counts each of them.
+    Column("outcomes", SmallInteger, nullable=False, default=0),
+    PrimaryKeyConstraint("upload_id", "stream_id", "destination"),
 )
 Index(
     "ix_receipts_stream_recent",
@@ -182,9 +191,9 @@ lost_ranges = Table(
     PrimaryKeyConstraint("topic_id", "partition", "from_offset", "to_offset", "destination"),
 )
 
-# What the files are now, counted. destination '': files by state; else the files whose current answer of that
-# destination is `state` (an outcome). Changed by the difference of a file's row before and after, so always
-# what counting the rows would give.
+# What the files are now, counted. destination '': files by state, and IN_KAFKA; else the files whose current
+# answer of that destination is `state` (an outcome). Changed by the difference of a file's row before and
+# after, so always what counting the rows would give; what is zero has no row.
 counts = Table(
     "counts",
     metadata,
