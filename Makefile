@@ -57,6 +57,10 @@ format: install ## Format the code
 	$(BIN)/ruff check --fix-only --quiet .
 	$(BIN)/ruff format .
 
+.PHONY: docs
+docs: install ## Write docs/events.md and docs/schemas from the models
+	$(BIN)/python -m servicekit.events.page docs
+
 .PHONY: lock
 lock: ## Choose versions anew and write the hashed lock files
 	$(LOCK) requirements/install.in -o requirements/install.lock
