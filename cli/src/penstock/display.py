@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import base64
 import unicodedata
+from collections.abc import Mapping
+from typing import Any
 
 
 def shown(name: str) -> str:
@@ -61,6 +63,13 @@ def json_name(name: str, key: str = "path") -> dict[str, str]:
         raw = name.encode("utf-8", "surrogateescape")
         return {key: raw.decode("utf-8", "replace"), f"{key}_base64": base64.b64encode(raw).decode("ascii")}
     return {key: name}
+
+
+def name_from_json(described: Mapping[str, Any], key: str = "path") -> str:
+    """Return the exact name that `json_name` has described."""
+    if f"{key}_base64" in described:
+        return base64.b64decode(described[f"{key}_base64"]).decode("utf-8", "surrogateescape")
+    return str(described[key])
 
 
 def size(number: float) -> str:

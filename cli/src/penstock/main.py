@@ -28,6 +28,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "watch": ("Move files", "Stream the files of a directory to a topic, as they appear, until stopped."),
     "upload": ("Move files", "Send files or directories to a topic once, and wait until Kafka has them."),
     "download": ("Move files", "Deliver the files of a topic to a directory, and give a receipt for each."),
+    "status": ("Know what arrived", "Show streams, files in flight, failures and dead services."),
+    "verify": ("Know what arrived", "Prove what of a directory has arrived, file by file."),
     "ledger": ("Ask a running watch", "Show what the uploader knows of each file of a directory."),
     "wait-drained": ("Ask a running watch", "Wait until everything in a watched directory has been sent."),
     "resend": ("Ask a running watch", "Send files of a watched directory again."),
@@ -37,6 +39,7 @@ EXAMPLES = (
     ("penstock demo", "See it work: a broker, an uploader, a downloader, 200 files, one minute"),
     ("penstock watch /data/microscope --topic scope", "On the instrument's computer"),
     ("penstock download /archive/scope --topic scope", "Where the files are needed"),
+    ("penstock verify /data/microscope --stream scope", "Has everything arrived?"),
 )
 
 

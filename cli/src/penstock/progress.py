@@ -69,9 +69,10 @@ class Totals:
 class Board:
     """Files on their way, and what has become of the others."""
 
-    def __init__(self, verb: str) -> None:
-        """`verb` says what is done to files: "sent"."""
+    def __init__(self, verb: str, *, under_way: str = "on the way") -> None:
+        """`verb` says what is done to files ("sent"), `under_way` where those are that it is done to now."""
         self.verb = verb
+        self.under_way = under_way
         self.totals = Totals()
         self._expected = (0, 0)  # files and bytes; nothing: nobody knows how much will come
         self._lock = threading.Lock()
@@ -180,7 +181,7 @@ class Board:
                 f"{display.count(self.totals.files, 'file')} {self.verb}, {display.size(self.totals.bytes)}"
             )
         if self._active:
-            text += f", {len(self._active)} on the way"
+            text += f", {len(self._active)} {self.under_way}"
         if speed >= 50_000:
             text += f", {display.rate(speed)}"
         if self.totals.failed:
@@ -199,9 +200,11 @@ class Board:
 class Lines(Board):
     """A board for pipes and files."""
 
-    def __init__(self, verb: str, *, say: Callable[[str], None] | None = None) -> None:
+    def __init__(
+        self, verb: str, *, say: Callable[[str], None] | None = None, under_way: str = "on the way"
+    ) -> None:
         """`say` takes the lines, and is told which files are done: for a service, its log. None: stderr."""
-        super().__init__(verb)
+        super().__init__(verb, under_way=under_way)
         self._say = say or _to_stderr
         self._names_files = say is not None
         self._last = ""
@@ -251,12 +254,20 @@ def _to_stderr(line: str) -> None:
 class Bars(Board):
     """A board for a terminal. While it is open, log records appear above the bars."""
 
-    def __init__(self, verb: str, console: Console, *, scroll: bool, hide_logs: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        verb: str,
+        console: Console,
+        *,
+        scroll: bool,
+        hide_logs: Sequence[str] = (),
+        under_way: str = "on the way",
+    ) -> None:
         """`scroll`: say of each file that is done; else only bars and counts are seen.
 
         `hide_logs`: messages (before anything is filled in) that would say again what is seen here.
         """
-        super().__init__(verb)
+        super().__init__(verb, under_way=under_way)
         from rich.live import Live
         from rich.spinner import Spinner
 
@@ -428,8 +439,9 @@ def board(
     hide_logs: Sequence[str] = (),
     say: Callable[[str], None] | None = None,
     plain: bool = False,
+    under_way: str = "on the way",
 ) -> Board:
     """Return bars at a terminal, lines elsewhere or if `plain`. What the others are: see `Bars`, `Lines`."""
     if is_terminal(sys.stderr) and not plain:
-        return Bars(verb, error_console(), scroll=scroll, hide_logs=hide_logs)
-    return Lines(verb, say=say)
+        return Bars(verb, error_console(), scroll=scroll, hide_logs=hide_logs, under_way=under_way)
+    return Lines(verb, say=say, under_way=under_way)

@@ -52,11 +52,7 @@ def _line(file: dict[str, Any]) -> str:
 
 def path_of(file: dict[str, Any]) -> str:
     """Return the exact path of a file that the ledger describes."""
-    if "path_base64" in file:
-        import base64
-
-        return base64.b64decode(file["path_base64"]).decode("utf-8", "surrogateescape")
-    return str(file["path"])
+    return display.name_from_json(file)
 
 
 command = Command(

@@ -1,0 +1,302 @@
+"""Asking a registry: its address, our token, and what can go wrong on the way.
+
+RegistryError               the registry says no, or what it says makes no sense to us
+├── RegistryUnavailable     nobody answers there
+├── NotAllowed              it wants a token, or another one
+└── NotKnown                it knows nothing of what was asked for
+
+The token is sent to the registry that was named and to nobody else: redirects are not followed, and a proxy
+of the environment is never asked about this machine.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import ssl
+import urllib.error
+import urllib.request
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, TypeVar
+from urllib.parse import quote, urlencode, urlsplit
+from uuid import UUID
+
+import click
+from pydantic import BaseModel, ValidationError
+from typing_extensions import override
+
+from penstock.display import shown
+from penstock.help import Option
+from penstock.main import say
+from penstock.registry_answers import FileDetail, Files, Overview, Stream, Upload, as_wanted
+from servicekit.exceptions import ConfigurationError, PenstockError
+from servicekit.http import is_loopback
+
+DEFAULT_URL: Final = "http://127.0.0.1:8650"
+TIMEOUT_SECONDS: Final = 30.0
+MAX_ANSWER_BYTES: Final = 64 * 1024 * 1024
+"""More than any answer has; something else that listens there must not fill our memory."""
+LOOKUP_AT_ONCE: Final = 1000
+"""Paths that one question may name."""
+PAGES: Final = 10
+"""A page may be short; more than so many are not asked for to fill a list."""
+FAILED: Final = frozenset({"rejected", "failed"})
+"""States of files that will not arrive by themselves."""
+
+GROUP: Final = "Registry"
+
+M = TypeVar("M", bound=BaseModel)
+
+
+class RegistryError(PenstockError):
+    """The registry says no, or what it says makes no sense to us."""
+
+
+class RegistryUnavailable(RegistryError):
+    """Nobody answers there."""
+
+
+class NotAllowed(RegistryError):
+    """It wants a token, or another one."""
+
+
+class NotKnown(RegistryError):
+    """It knows nothing of what was asked for."""
+
+
+class RegistryClient:
+    """Asks the registry at `url`, with a token if there is one. `token_origin` says where that comes from."""
+
+    def __init__(self, url: str, *, token: str | None = None, token_origin: str = "") -> None:
+        """Raise ConfigurationError for what is no address of a registry, or cannot be a token."""
+        self.url = url.rstrip("/")
+        try:
+            parts = urlsplit(self.url)
+            host, _ = parts.hostname, parts.port
+        except ValueError:
+            parts, host = urlsplit(""), None
+        if "@" in parts.netloc:
+            raise ConfigurationError(
+                "--registry (PENSTOCK_REGISTRY) holds a user or password: leave it out, and put the token "
+                "into a file that --token-file names, or into PENSTOCK_TOKEN"
+            )
+        if parts.scheme not in ("http", "https") or not host or parts.query or parts.fragment:
+            raise ConfigurationError(
+                f"--registry (PENSTOCK_REGISTRY) = {url!r}: must be an address such as {DEFAULT_URL} or "
+                "https://registry.example.org"
+            )
+        if token is not None and not (token.isascii() and token.isprintable() and " " not in token):
+            raise ConfigurationError(f"{token_origin}: holds no token (one line, no spaces)")
+        self.on_loopback = is_loopback(host)
+        self.in_the_clear = token is not None and parts.scheme == "http" and not self.on_loopback
+        """Whether the token can be read by everybody on the way."""
+        self._token = token
+        self._token_origin = token_origin
+        proxies = urllib.request.ProxyHandler({}) if self.on_loopback else urllib.request.ProxyHandler()
+        self._opener = urllib.request.build_opener(proxies, _NoRedirects())
+
+    def overview(self, stream: str | None = None) -> dict[str, Any]:
+        """Return everything, or one stream, at a glance, as it came: see `Overview`. Raises NotKnown."""
+        answer = self.get("/overview")
+        self._read(Overview, answer)
+        if stream is None:
+            return answer
+        found = self.get(f"/streams/{quote(stream, safe='')}")
+        lost = self.get("/lost-ranges", {"stream": stream}).get("items", [])
+        known = self._read(Stream, found)
+        return answer | {
+            "streams": [found],
+            "failures": self._newest(stream, sorted(FAILED), at_most=20),
+            "failures_total": sum(known.files[state].files for state in known.files.keys() & FAILED),
+            "in_flight": self._newest(stream, ("uploading", "uploaded"), at_most=50),
+            "lost": [gap for gap in lost if gap.get("at", 0.0) > answer["at"] - 86_400][:20],
+        }
+
+    def _newest(self, stream: str, states: Sequence[str], *, at_most: int) -> list[dict[str, Any]]:
+        """Return the newest files in these states."""
+        found: list[dict[str, Any]] = []
+        query: dict[str, object] = {"stream": stream, "state": states, "limit": at_most}
+        for _ in range(PAGES):
+            page = self.get("/files", query)
+            self._read(Files, page)
+            found += page["items"]
+            if page.get("next") is None or len(found) >= at_most:
+                break
+            query["cursor"] = page["next"]
+        return found[:at_most]
+
+    def stream(self, topic: str) -> Stream:
+        """Return one stream; raises NotKnown."""
+        return self._read(Stream, self.get(f"/streams/{quote(topic, safe='')}"))
+
+    def topics(self) -> list[str]:
+        """Return the names of all streams."""
+        return [str(stream.get("topic")) for stream in self.get("/streams").get("items", [])]
+
+    def lookup(self, stream: str, source: str | None, paths: Sequence[str]) -> Files:
+        """Return what is known of files by their paths, at most LOOKUP_AT_ONCE; unknown ones are left out."""
+        question: dict[str, Any] = {"stream": stream, "paths": [as_wanted(path) for path in paths]}
+        if source is not None:
+            question["source"] = source
+        found = self._read(Files, self._ask("/files/lookup", json.dumps(question).encode()))
+        if found.next is not None and len(paths) > 1:
+            half = len(paths) // 2
+            first, second = (self.lookup(stream, source, part) for part in (paths[:half], paths[half:]))
+            return Files(items=first.items + second.items)
+        return found
+
+    def file(self, file_id: UUID) -> FileDetail:
+        """Return a file with its uploads; raises NotKnown."""
+        return self._read(FileDetail, self.get(f"/files/{file_id}"))
+
+    def upload(self, upload_id: UUID | str) -> Upload:
+        """Return one upload; raises NotKnown."""
+        return self._read(Upload, self.get(f"/uploads/{quote(str(upload_id), safe='')}"))
+
+    def get(self, path: str, query: Mapping[str, object] | None = None) -> dict[str, Any]:
+        """Return what is at a path below /api/v1. Raises RegistryError."""
+        return self._ask(f"{path}?{urlencode(query, doseq=True)}" if query else path, None)
+
+    def _ask(self, path: str, body: bytes | None) -> dict[str, Any]:
+        request = urllib.request.Request(f"{self.url}/api/v1{path}", data=body)  # noqa: S310 - http(s), see above
+        request.add_header("Accept", "application/json")
+        if body is not None:
+            request.add_header("Content-Type", "application/json")
+        if self._token is not None:
+            # Not for a redirect's target, should one ever be followed.
+            request.add_unredirected_header("Authorization", f"Bearer {self._token}")
+        try:
+            with self._opener.open(request, timeout=TIMEOUT_SECONDS) as response:
+                content = response.read(MAX_ANSWER_BYTES + 1)
+        except urllib.error.HTTPError as error:
+            with error:
+                raise self._explain_status(error) from None
+        except (OSError, http.client.HTTPException) as error:
+            raise self._explain_failure(error) from None
+        try:
+            answer = json.loads(content) if len(content) <= MAX_ANSWER_BYTES else None
+        except ValueError:
+            answer = None
+        if not isinstance(answer, dict):
+            raise self._is_no_registry()
+        return answer
+
+    def _read(self, model: type[M], answer: dict[str, Any]) -> M:
+        try:
+            return model.model_validate(answer)
+        except ValidationError:
+            raise self._is_no_registry() from None
+
+    def _is_no_registry(self) -> RegistryError:
+        return RegistryError(
+            f"what answers at {self.url} is no registry of ours: name the registry with --registry "
+            "(PENSTOCK_REGISTRY), or bring both to the same version"
+        )
+
+    def _explain_status(self, error: urllib.error.HTTPError) -> RegistryError:
+        if 300 <= error.code < 400:
+            target = shown(error.headers.get("Location") or "somewhere else")
+            return RegistryError(
+                f"{self.url} sends us on to {target}: if that is right, name it with --registry"
+            )
+        try:
+            problem = json.loads(error.read(MAX_ANSWER_BYTES))
+            said = " ".join(str(problem.get("detail") or problem["title"]).split())
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, http.client.HTTPException):
+            problem, said = None, http.client.responses.get(error.code, "")
+        if error.code in (401, 403) and (error.code == 401 or problem is None):
+            if self._token is None:
+                return NotAllowed(
+                    f"the registry at {self.url} wants its token: put it into a file and name that with "
+                    "--token-file, or set PENSTOCK_TOKEN"
+                )
+            return NotAllowed(
+                f"the registry at {self.url} does not accept the token of {self._token_origin}: it must be "
+                "the one that the registry was started with"
+            )
+        if error.code == 404 and problem is not None:
+            return NotKnown(f"the registry at {self.url}: {shown(said)}")
+        if problem is None and error.code < 500:
+            return self._is_no_registry()
+        return RegistryError(
+            f"the registry at {self.url} answers {error.code}: {shown(said)}"
+            + ("; its log says more" if error.code >= 500 else "")
+        )
+
+    def _explain_failure(self, error: OSError | http.client.HTTPException) -> RegistryError:
+        reason = error.reason if isinstance(error, urllib.error.URLError) else error
+        if isinstance(reason, ssl.SSLCertVerificationError):
+            return RegistryUnavailable(
+                f"the certificate of {self.url} is not to be trusted ({reason.verify_message}): check the "
+                "address; SSL_CERT_FILE may name the file of your own authority"
+            )
+        if isinstance(reason, TimeoutError):
+            said = f"nothing within {TIMEOUT_SECONDS:g} s"
+        elif isinstance(reason, OSError) and reason.strerror:
+            said = reason.strerror
+        elif isinstance(reason, str):
+            said = reason
+        else:
+            said = type(reason).__name__
+        if self.on_loopback:
+            way_out = (
+                "start one with `penstock registry`, or name the one to ask with --registry "
+                "(PENSTOCK_REGISTRY)"
+            )
+        else:
+            way_out = "check --registry (PENSTOCK_REGISTRY), the network, and that it runs"
+        return RegistryUnavailable(f"no registry answers at {self.url} ({shown(said)}): {way_out}")
+
+
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    @override
+    def redirect_request(self, *_: object, **__: object) -> None:
+        return None
+
+
+def registry_options() -> list[click.Parameter]:
+    """Return --registry and --token-file."""
+    return [
+        Option(
+            ["--registry"],
+            metavar="URL",
+            envvar="PENSTOCK_REGISTRY",
+            default=DEFAULT_URL,
+            show_default=True,
+            group=GROUP,
+            help="Address of the registry.",
+        ),
+        Option(
+            ["--token-file"],
+            metavar="FILE",
+            envvar="PENSTOCK_TOKEN_FILE",
+            group=GROUP,
+            help="File with the registry's token; PENSTOCK_TOKEN may hold it instead. None is needed on the "
+            "registry's own machine.",
+        ),
+    ]
+
+
+def connect(registry: str, token_file: str | None) -> RegistryClient:
+    """Return a client for what the options say. Raises ConfigurationError."""
+    token, origin = None, ""
+    if token_file is not None:
+        origin = f"--token-file (PENSTOCK_TOKEN_FILE) = {token_file!r}"
+        try:
+            with open(token_file, encoding="utf-8", errors="replace") as stream:
+                token = stream.read(65536).strip()
+        except OSError as error:
+            raise ConfigurationError(f"{origin} cannot be read: {error.strerror}") from None
+    elif os.environ.get("PENSTOCK_TOKEN", "").strip():
+        token, origin = os.environ["PENSTOCK_TOKEN"].strip(), "PENSTOCK_TOKEN"
+    if token == "":
+        raise ConfigurationError(f"{origin} is empty: it must hold the registry's token")
+    client = RegistryClient(registry, token=token, token_origin=origin)
+    if client.in_the_clear:
+        say(
+            f"warning: the token goes to {client.url} unencrypted, for everybody on the way to read; "
+            "use https",
+            fg="yellow",
+        )
+    return client

@@ -1,0 +1,125 @@
+"""`penstock verify`: walk, hash, ask, judge."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Final, TypeVar
+from uuid import UUID
+
+from penstock import progress
+from penstock.main import say
+from penstock.registry_answers import FileDetail, KnownFile
+from penstock.registry_client import NotKnown, RegistryClient
+from penstock.verification.findings import NOBODY, Checked, Findings
+from penstock.verification.hashing import Hashed, hashed_files
+from penstock.verification.source import Source
+from penstock.verification.verdicts import Finding, Here, Verdict, judge, wants_history
+from penstock_uploader.watch import Sighting, walk
+from servicekit.globs import PathFilter
+
+BATCH: Final = 500
+"""Files that are asked for at once."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is to be verified."""
+
+    source: Source
+    stream: str
+    destinations: tuple[str, ...]
+    """Empty: all that have ever answered."""
+    paths: PathFilter
+
+
+def verify(question: Question, client: RegistryClient, *, keep_arrived: bool) -> Findings:
+    """Compare a directory with the receipts. Raises PenstockError."""
+    findings = Findings(_destinations(question, client), keep_arrived=keep_arrived)
+    board = progress.board("checked", under_way="being read")
+    source = question.source
+    if progress.is_terminal(sys.stderr):
+        sizes = [
+            item.fingerprint.size
+            for item in walk(source.root, source.below, question.paths)
+            if isinstance(item, Sighting)
+        ]
+        board.expect(len(sizes), sum(sizes))
+    with board, closing(hashed_files(source.root, source.below, question.paths, board)) as files:
+        for batch in _batches(files, BATCH):
+            for checked in check(batch, source, question.stream, findings.destinations, client):
+                findings.add(checked)
+    return findings
+
+
+def check(
+    batch: Sequence[Hashed],
+    source: Source,
+    stream: str,
+    destinations: tuple[str, ...],
+    client: RegistryClient,
+) -> Iterator[Checked]:
+    """Judge files by what the registry knows now."""
+    wanted = [source.wire(file.path) for file in batch if file.digest is not None]
+    known: dict[str, list[KnownFile]] = {}
+    histories: dict[UUID, FileDetail] = {}
+    for found in client.lookup(stream, source.source_id, wanted).items if wanted else ():
+        known.setdefault(found.name, []).append(found)
+        if wants_history(found):
+            histories[found.id] = client.file(found.id)
+    for file in batch:
+        wire = source.wire(file.path)
+        findings = _findings(file, wire, known.get(wire, []), destinations, histories)
+        yield Checked(source.relative(file.path), wire, file.size, file.digest, findings)
+
+
+def _findings(
+    file: Hashed,
+    wire: str,
+    known: Sequence[KnownFile],
+    destinations: tuple[str, ...],
+    histories: Mapping[UUID, FileDetail],
+) -> dict[str, Finding]:
+    names = destinations or (NOBODY,)
+    if file.digest is None:
+        verdict = Verdict.CHANGING if file.changing else Verdict.UNREADABLE
+        return dict.fromkeys(names, Finding(verdict, file.problem))
+    here = Here(wire, file.size, file.digest)
+    return {name: judge(here, known, name or None, histories) for name in names}
+
+
+def _destinations(question: Question, client: RegistryClient) -> tuple[str, ...]:
+    """Return whose receipts count; say what may be a mistake."""
+    try:
+        heard = tuple(destination.name for destination in client.stream(question.stream).destinations)
+    except NotKnown:
+        topics = ", ".join(client.topics()) or "none yet"
+        say(
+            f"note: the registry has heard nothing of stream {question.stream!r}; it knows {topics}",
+            fg="yellow",
+        )
+        return question.destinations
+    for name in question.destinations:
+        if name not in heard:
+            others = ", ".join(heard) or "none yet"
+            say(
+                f"note: destination {name!r} has answered nothing of stream {question.stream!r}; "
+                f"these have: {others}",
+                fg="yellow",
+            )
+    return question.destinations or heard
+
+
+def _batches(items: Iterator[T], size: int) -> Iterator[list[T]]:
+    batch: list[T] = []
+    for item in items:
+        batch.append(item)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
