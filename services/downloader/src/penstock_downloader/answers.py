@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 from chunkproto import Description, Reason, SkipReason, UploadId
 from penstock_downloader import metrics
 from penstock_downloader.observer import Observer
 from penstock_downloader.partition import Partition
 from penstock_downloader.quarantine import Quarantine
-from servicekit.events import Event, FileDelivered, FileRejected, FileSkipped, RangeLost
+from servicekit.events import Event, FileDelivered, FileRejected, FileSkipped, RangeLost, Receipt
 from servicekit.logs import Limiter, fields
 
 log = logging.getLogger(__name__)
@@ -73,36 +73,31 @@ class Answers:
         visible_at: float | None,
     ) -> None:
         """Give the receipt; `visible_at` is None when it is given again."""
-        now = time.time()
-        event = FileDelivered.model_construct(
-            time=visible_at or now,
-            destination=self._destination,
-            topic=self._topic,
-            topic_id=partition.topic_id,
-            partition=partition.number,
-            upload_id=str(upload_id),
-            source_id=description.source,
-            path=description.path,
-            size=description.size,
-            offset=offset,
+        closed_at = closed_ns / 1e9 if closed_ns > 0 else None
+        self._tell(
+            FileDelivered,
+            partition,
+            offset,
+            **_of_upload(offset, upload_id, description),
+            time=visible_at or time.time(),
             digest=digest.hex(),
             delivered_as=None if name == description.path else name,
-            closed_at=closed_ns / 1e9,
+            closed_at=closed_at,
             visible_at=visible_at,
         )
-        self._receipts.send(event, self._hold(partition, offset))
         if visible_at is None:
             metrics.RECEIPTS_AGAIN.inc()
             return
-        seconds = visible_at - closed_ns / 1e9
+        # The source's clock may be ahead of ours.
+        seconds = visible_at - closed_at if closed_at is not None and closed_at <= visible_at else None
         metrics.FILES_DELIVERED.inc()
         metrics.BYTES_DELIVERED.inc(description.size)
-        if seconds >= 0:
+        if seconds is not None:
             metrics.VISIBLE_SECONDS.observe(seconds)
         if log.isEnabledFor(logging.DEBUG):
             log.debug("delivered", extra=fields(path=name, size=description.size, upload=upload_id))
         if self._observer is not None:
-            self._observer.delivered(upload_id, description, name, seconds if seconds >= 0 else None)
+            self._observer.delivered(upload_id, description, name, seconds)
 
     def rejected(
         self,
@@ -145,21 +140,15 @@ class Answers:
             )
         if upload_id is None:
             return
-        event = FileRejected(
+        self._tell(
+            FileRejected,
+            partition,
+            offset,
+            **_of_upload(offset, upload_id, description),
             time=time.time(),
-            destination=self._destination,
-            topic=self._topic,
-            topic_id=partition.topic_id,
-            partition=partition.number,
-            upload_id=str(upload_id),
-            source_id=description.source if description else "",
-            path=description.path if description else "",
-            size=description.size if description else -1,
-            offset=offset,
             reason=str(reason),
             detail=detail,
         )
-        self._receipts.send(event, self._hold(partition, offset))
         if self._observer is not None and not again:
             self._observer.rejected(upload_id, description, str(reason), detail)
 
@@ -179,21 +168,15 @@ class Answers:
             metrics.FILES_SKIPPED.labels(reason.value).inc()
         if reason is SkipReason.NOT_ADDRESSED:
             return
-        event = FileSkipped(
+        self._tell(
+            FileSkipped,
+            partition,
+            offset,
+            **_of_upload(offset, upload_id, description),
             time=time.time(),
-            destination=self._destination,
-            topic=self._topic,
-            topic_id=partition.topic_id,
-            partition=partition.number,
-            upload_id=str(upload_id),
-            source_id=description.source,
-            path=description.path,
-            size=description.size,
-            offset=offset,
             reason=reason.value,
             detail=detail,
         )
-        self._receipts.send(event, self._hold(partition, offset))
 
     def range_lost(self, partition: Partition, start: int, end: int) -> None:
         """Say that records were gone before they were read."""
@@ -203,19 +186,35 @@ class Answers:
             end - start,
             extra=fields(topic=self._topic, partition=partition.number, first=start, last=end - 1),
         )
-        event = RangeLost(
-            time=time.time(),
+        # The next record to come is held: were the commit past the gap, nobody would tell of it again.
+        self._tell(RangeLost, partition, start, time=time.time(), from_offset=start, to_offset=end)
+
+    def _tell(self, kind: type[Receipt], partition: Partition, hold_at: int, **told: Any) -> None:  # noqa: ANN401
+        """Send a receipt, and hold the commit at an offset until the brokers have acknowledged it.
+
+        It is not validated: this is done for every file, and what others have written must not end us.
+        """
+        event = kind.model_construct(
             destination=self._destination,
             topic=self._topic,
             topic_id=partition.topic_id,
             partition=partition.number,
-            from_offset=start,
-            to_offset=end,
+            **told,
         )
-        # The next record to come is held: were the commit past the gap, nobody would tell of it again.
-        self._receipts.send(event, self._hold(partition, start))
+        self._receipts.send(event, self._hold(partition, hold_at))
 
     @staticmethod
     def _hold(partition: Partition, offset: int) -> Callable[[], None]:
         partition.hold(offset)
         return lambda: partition.release(offset)
+
+
+def _of_upload(offset: int, upload_id: UploadId, description: Description | None) -> dict[str, object]:
+    """Give what all answers say of an upload, as far as it is known."""
+    return {
+        "upload_id": str(upload_id),
+        "source_id": description.source if description else "",
+        "path": description.path if description else "",
+        "size": description.size if description else -1,
+        "offset": offset,
+    }
