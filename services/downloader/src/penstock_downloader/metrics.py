@@ -54,3 +54,19 @@ VISIBLE_SECONDS = Histogram(
     "Seconds from when the source saw a file at rest until it was visible here; needs clocks that agree.",
     buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 7200, 43200),
 )
+
+
+def totals() -> dict[str, int]:
+    """Give what this process has done so far, by the names that heartbeats have for it."""
+    return {
+        "n_messages_read": _total(MESSAGES_READ),
+        "n_bytes_read": _total(BYTES_READ),
+        "n_messages_processed": _total(MESSAGES_PROCESSED),
+        "n_bytes_processed": _total(BYTES_PROCESSED),
+        "n_messages_produced": _total(RECEIPTS),
+    }
+
+
+def _total(counter: Counter) -> int:
+    samples = (sample for metric in counter.collect() for sample in metric.samples)
+    return int(sum(sample.value for sample in samples if sample.name.endswith("_total")))

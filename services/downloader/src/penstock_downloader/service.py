@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
-import socket
 import threading
 import time
 from collections import deque
@@ -28,10 +26,11 @@ from penstock_downloader.partition import Partition
 from penstock_downloader.quarantine import Quarantine
 from penstock_downloader.receipts import Receipts, ensure_receipts_topic
 from penstock_downloader.recovery import remove_orphans
+from penstock_downloader.replica import Replica
 from penstock_downloader.settings import DownloaderSettings
 from penstock_downloader.sink import FileSystemSink
 from servicekit.circles import note_topic, refuse_circle
-from servicekit.events import ServiceHeartbeat, Telemetry
+from servicekit.events import Heartbeats, Telemetry
 from servicekit.exceptions import NotAuthorized, PenstockError, explain_kafka
 from servicekit.filesystem import boottime
 from servicekit.http import Health, HttpServer, health_routes
@@ -129,21 +128,14 @@ class _Running:
         self._idle_since = time.monotonic()
         self._joined = False
         self._next_tick = 0.0
-        self._next_heartbeat = time.monotonic()
         self._next_topic_check = time.monotonic() + _TOPIC_CHECK_SECONDS
         self._next_orphans = time.monotonic() + 60.0
         self._stop: StopSignal | None = None
+        self._ended_well = False
         self._limiter = Limiter(every_seconds=60)
         self._background = ThreadPoolExecutor(1, thread_name_prefix="background")
         self._topic_check: Future[TopicInfo] | None = None
         self._lagging: set[int] = set()
-        self._told = {
-            "messages": 0.0,
-            "bytes": 0.0,
-            "processed": 0.0,
-            "processed_bytes": 0.0,
-            "receipts": 0.0,
-        }
 
         def sink() -> FileSystemSink:
             return FileSystemSink(
@@ -187,6 +179,20 @@ class _Running:
         self._client_health = ClientHealth("consumer", settings.bootstrap_servers)
         self._consumer = self._connect()
         self._telemetry = Telemetry(settings, topic=settings.events_topic or None)
+        self._replica = Replica(destination.id)
+        self._heartbeats = Heartbeats(
+            self._telemetry,
+            program_id=self._replica.program_id,
+            service="downloader",
+            version=version("penstock-downloader"),
+            interval_seconds=settings.heartbeat_seconds,
+            totals=metrics.totals,
+            about={
+                "topic": self._topic,
+                "destination": destination.id,
+                "directory": destination.root,
+            },
+        )
 
     def _connect(self) -> Consumer:
         config = consumer_config(
@@ -232,6 +238,7 @@ class _Running:
                 log.info("nothing to do for %g s", self._settings.until_idle or 0)
                 break
         self._drain()
+        self._ended_well = True
 
     def _turn(self, now: float) -> None:
         """Do what is to be done beside taking records."""
@@ -518,7 +525,7 @@ class _Running:
     # Now and then
 
     def _tick(self, now: float) -> None:
-        self._telemetry_tick(now)
+        self._beat()
         problem = self._client_health.problem
         if problem is None:
             self._health.ok("kafka")
@@ -575,38 +582,10 @@ class _Running:
             )
             self._assign(starts)
 
-    def _telemetry_tick(self, now: float) -> None:
-        if now < self._next_heartbeat:
-            return
-        self._next_heartbeat = now + self._settings.heartbeat_seconds
-        counters = {
-            "messages": metrics.MESSAGES_READ,
-            "bytes": metrics.BYTES_READ,
-            "processed": metrics.MESSAGES_PROCESSED,
-            "processed_bytes": metrics.BYTES_PROCESSED,
-        }
-        values = {name: counter._value.get() for name, counter in counters.items()}  # noqa: SLF001 - no other way to read it
-        since = {name: int(value - self._told.get(name, 0.0)) for name, value in values.items()}
-        self._told = values
-        self._telemetry.publish(
-            ServiceHeartbeat(
-                time=time.time(),
-                program_id=f"{self._destination.id}/{socket.gethostname()}-{os.getpid()}",
-                service="downloader",
-                host=socket.gethostname(),
-                version=version("penstock-downloader"),
-                n_messages_read=since["messages"],
-                n_bytes_read=since["bytes"],
-                n_messages_processed=since["processed"],
-                n_bytes_processed=since["processed_bytes"],
-                status={
-                    "topic": self._topic,
-                    "destination": self._destination.id,
-                    "partitions": self._holdings.numbers,
-                    "problems": self._health.problems,
-                },
-            )
-        )
+    def _beat(self) -> None:
+        if self._heartbeats.is_due():
+            status = {"problems": self._health.problems, "partitions": self._holdings.numbers}
+            self._heartbeats.beat(status)
 
     def _on_error(self, message: Message, error: KafkaError) -> None:
         code = error.code()
@@ -677,6 +656,9 @@ class _Running:
         self._commits.close()
         self._background.shutdown(wait=False, cancel_futures=True)
         self._receipts.close()
+        if self._ended_well:
+            self._heartbeats.stopped()
         self._telemetry.close(0.2)
+        self._replica.close()
         self._consumer.close()
         self._recovery_sink.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from servicekit.events.models import ServiceHeartbeat
@@ -23,8 +23,8 @@ COUNTERS: Final = (
 class Heartbeats:
     """The heartbeats of one service, as telemetry: nothing here waits.
 
-    `about` is what its status always says, such as its topic. Totals are counted from the service's start, by
-    the names of the counters; those that are missing are 0.
+    `totals` gives what the service has done so far, by the names of the counters (a missing one is 0); what
+    was done before this was made is not told. `about` is what the status always says, such as the topic.
     """
 
     def __init__(
@@ -35,34 +35,36 @@ class Heartbeats:
         service: str,
         version: str,
         interval_seconds: float,
+        totals: Callable[[], Mapping[str, int]],
         about: Mapping[str, Any],
     ) -> None:
         self._telemetry = telemetry
-        self._program_id = program_id
+        self._program_id = program_id[:512]
         self._service = service
         self._version = version
         self._interval = interval_seconds
+        self._totals = totals
         self._about = dict(about)
         self._host = socket.gethostname()
-        self._told = dict.fromkeys(COUNTERS, 0)
+        self._told = dict(totals())
         self._next = 0.0
 
     def is_due(self) -> bool:
         """Whether it is time for the next one; the first is due at once."""
         return time.monotonic() >= self._next
 
-    def beat(self, totals: Mapping[str, int], status: Mapping[str, Any]) -> None:
+    def beat(self, status: Mapping[str, Any]) -> None:
         """Tell that the service runs, and what it has done since the last one."""
         self._next = time.monotonic() + self._interval
-        self._tell(totals, {"state": "running", **status})
+        self._tell({"state": "running", **status})
 
-    def stopped(self, totals: Mapping[str, int]) -> None:
-        """Tell that the service stops because it was told to: the last heartbeat."""
-        self._tell(totals, {"state": "stopped", "problems": {}})
+    def stopped(self) -> None:
+        """Tell that the service has ended because it should: its last heartbeat."""
+        self._tell({"state": "stopped", "problems": {}})
 
-    def _tell(self, totals: Mapping[str, int], status: Mapping[str, Any]) -> None:
-        now = {name: int(totals.get(name, 0)) for name in COUNTERS}
-        since = {name: max(0, now[name] - self._told[name]) for name in COUNTERS}
+    def _tell(self, status: Mapping[str, Any]) -> None:
+        now = dict(self._totals())
+        since = {name: max(0, now.get(name, 0) - self._told.get(name, 0)) for name in COUNTERS}
         self._told = now
         self._telemetry.publish(
             ServiceHeartbeat(
