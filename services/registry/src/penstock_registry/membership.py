@@ -1,0 +1,334 @@
+"""One stay in the consumer group: records are taken, understood and learned, until the first trouble."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Final, Protocol
+
+from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, StatementError
+
+from penstock_registry import metrics
+from penstock_registry.assignment import where_to_start
+from penstock_registry.records import HEAD_BYTES, KnownTopics, reason_of
+from penstock_registry.settings import RegistrySettings
+from penstock_registry.store.batch import Aside, Batch, Beat, Position
+from servicekit.events import Event
+from servicekit.exceptions import (
+    ClientLost,
+    KafkaUnavailable,
+    NotOurEvent,
+    PenstockError,
+    UnknownTopic,
+    explain_kafka,
+)
+from servicekit.http import Health
+from servicekit.kafka import ClientHealth, make_consumer
+from servicekit.lifecycle import Deadline, describe_bug
+from servicekit.logs import Limiter, fields
+from servicekit.topics import Topics
+
+log = logging.getLogger(__name__)
+
+_BATCH_RECORDS: Final = 2000
+_BATCH_BYTES: Final = 4 * 1024 * 1024
+_LINGER_SECONDS: Final = 0.1
+"""A batch waits so long for more records: many share one transaction, and nobody sees the delay."""
+_POLL_SECONDS: Final = 0.2
+_DISCOVERY_MILLISECONDS: Final = 5000
+"""How soon the topic of a new stream is found."""
+_TOPIC_CHECK_SECONDS: Final = 10.0
+_COMPLAINT_SECONDS: Final = 30.0
+"""So long after Kafka has last refused something (an ACL) that is taken for mended."""
+
+Place = tuple[str, int]
+"""A partition: topic and number."""
+
+
+class Learner(Protocol):
+    """What the reader needs of the store."""
+
+    def positions(self) -> dict[Place, Position]:
+        """Return how far each partition was read. Raises DatabaseUnavailable."""
+        ...
+
+    def learn(self, batch: Batch) -> None:
+        """Take a batch and its positions, in one transaction. Raises DatabaseUnavailable."""
+        ...
+
+
+class BeginAgain(Exception):
+    """What is known of the partitions is not true any more: ask anew, and go on from there."""
+
+
+@dataclass(slots=True)
+class _Holding:
+    """A partition that we were given."""
+
+    topic_id: str
+    next_offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What one record said, and where it was."""
+
+    place: Place
+    topic_id: str
+    offset: int
+    at: float
+    """When it was written, by its own timestamp."""
+    head: bytes
+    said: Event | Beat | Aside
+
+
+class Membership:
+    """One stay in the consumer group: from joining it until the first trouble. For one thread."""
+
+    def __init__(
+        self, settings: RegistrySettings, known: KnownTopics, store: Learner, topics: Topics, health: Health
+    ) -> None:
+        self._bootstrap = settings.bootstrap_servers
+        self._known = known
+        self._store = store
+        self._topics = topics
+        self._health = health
+        self._holdings: dict[Place, _Holding] = {}
+        self._next_check = time.monotonic() + _TOPIC_CHECK_SECONDS
+        self._complained_at: float | None = None
+        self._limiter = Limiter(every_seconds=60)
+        self._client = ClientHealth("consumer", settings.bootstrap_servers)
+        # Not KIP-848: there the brokers look for topics that match, by default every ten minutes.
+        self._consumer: Consumer = make_consumer(
+            settings,
+            settings.group,
+            "classic",
+            health=self._client,
+            topic_metadata_refresh_interval_ms=_DISCOVERY_MILLISECONDS,
+            # Events are small: this much of them is plenty.
+            queued_max_messages_kbytes=4096,
+            fetch_max_bytes=1024 * 1024,
+            max_partition_fetch_bytes=1024 * 1024,
+        )
+        health.check("kafka", lambda: self._client.problem)
+        self._consumer.subscribe(
+            known.patterns, on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_revoke
+        )
+
+    def close(self) -> None:
+        """Leave the group."""
+        self._consumer.close()
+
+    def turn(self) -> None:
+        """Read some, learn it, and see whether all is as it was.
+
+        Raises DatabaseUnavailable, BeginAgain and other PenstockErrors: then this stay is over.
+        """
+        messages = self._gather()
+        if self._client.fatal is not None:
+            raise self._client.fatal
+        found = list(self._readings(messages))
+        if found:
+            self._learn(found)
+            self._commit(found)
+        elif self._client.problem is None and self._holdings:
+            metrics.behind.caught_up()
+        self._check_topics()
+
+    # Taking records
+
+    def _gather(self) -> list[Message]:
+        """Wait a moment for a record, and take those that come with it."""
+        first = self._consumer.poll(_POLL_SECONDS)
+        if first is None:
+            return []
+        gathered, size = [first], len(first)
+        linger = Deadline(_LINGER_SECONDS)
+        while len(gathered) < _BATCH_RECORDS and size < _BATCH_BYTES and not linger.passed:
+            # What is in the client's queue, which is bounded; the wait is for one record only.
+            more = self._consumer.consume(_BATCH_RECORDS - len(gathered), 0)
+            if not more:
+                late = self._consumer.poll(linger.bound(0.02))
+                more = [] if late is None else [late]
+            gathered += more
+            size += sum(len(message) for message in more)
+        return gathered
+
+    def _readings(self, messages: Iterable[Message]) -> Iterator[Reading]:
+        for message in messages:
+            error = message.error()
+            if error is not None:
+                self._complain(explain_kafka(error, topic=message.topic(), bootstrap=self._bootstrap))
+                continue
+            topic, number, offset = message.topic(), message.partition(), message.offset()
+            assert topic is not None
+            assert number is not None
+            assert offset is not None
+            holding = self._holdings.get((topic, number))
+            if holding is None:
+                continue  # it was taken from us after this record had been fetched
+            if offset < holding.next_offset:
+                # The log is shorter than it was: another topic of the same name, or the end was lost.
+                raise BeginAgain(f"{topic}, partition {number} goes back to offset {offset}")
+            if offset > holding.next_offset:
+                self._explain_gap((topic, number), holding, offset)
+            holding.next_offset = offset + 1
+            yield self._understand(message, (topic, number), holding.topic_id, offset)
+
+    def _understand(self, message: Message, place: Place, topic_id: str, offset: int) -> Reading:
+        topic = place[0]
+        key, value = _bytes_of(message.key()), _bytes_of(message.value())
+        head = (value or b"")[:HEAD_BYTES]
+        written = max(0, message.timestamp()[1]) / 1000
+        said: Event | Beat | Aside
+        try:
+            said = self._known.understand(topic, key, value)
+        except NotOurEvent as problem:
+            said = self._put_aside(place, offset, written, problem, head)
+        metrics.RECORDS.labels(self._known.kind_of(topic)).inc()
+        return Reading(place, topic_id, offset, written, head, said)
+
+    def _put_aside(self, place: Place, offset: int, at: float, problem: Exception, head: bytes) -> Aside:
+        topic, number = place
+        reason = reason_of(problem)
+        metrics.ASIDE.labels(self._known.kind_of(topic)).inc()
+        if self._limiter.first(("aside", topic)):
+            log.warning("%s, partition %d, offset %d is kept aside: %s", topic, number, offset, reason)
+        return Aside(topic=topic, partition=number, offset=offset, at=at, reason=reason, head=head)
+
+    # Learning
+
+    def _learn(self, found: list[Reading]) -> None:
+        with metrics.BATCH_SECONDS.time():
+            self._learn_or_put_aside(found)
+        metrics.behind.learned(max(reading.at for reading in found))
+        self._health.ok("database")
+
+    def _learn_or_put_aside(self, found: list[Reading]) -> None:
+        """Learn; where the database cannot hold a value, find the record that it came from and go on."""
+        try:
+            self._store.learn(_batch_of(found))
+        except (StatementError, ValueError, TypeError, OverflowError) as error:
+            if not _is_about_a_value(error):
+                raise
+            log.error("a batch of %d cannot be learned: %s", len(found), describe_bug(error))  # noqa: TRY400
+            if len(found) > 1:
+                middle = len(found) // 2
+                self._learn_or_put_aside(found[:middle])
+                self._learn_or_put_aside(found[middle:])
+                return
+            [bad] = found
+            if isinstance(bad.said, Aside):
+                raise  # our own words: a bug
+            problem = NotOurEvent(f"the database cannot hold it ({type(error).__name__})")
+            aside = self._put_aside(bad.place, bad.offset, bad.at, problem, bad.head)
+            self._store.learn(_batch_of([replace(bad, said=aside)]))
+
+    def _commit(self, found: list[Reading]) -> None:
+        """Tell Kafka how far we are, for whoever watches lag; where we go on is in the store."""
+        offsets = [
+            TopicPartition(*place, holding.next_offset)
+            for place in {reading.place for reading in found}
+            if (holding := self._holdings.get(place)) is not None
+        ]
+        if offsets:
+            with contextlib.suppress(KafkaException):
+                self._consumer.commit(offsets=offsets, asynchronous=True)
+
+    # Partitions come and go
+
+    def _on_assign(self, consumer: Consumer, assigned: list[TopicPartition]) -> None:
+        """Read each partition from where the store says. What is raised here comes out of the poll."""
+        places = [(partition.topic, partition.partition) for partition in assigned]
+        known = self._store.positions() if places else {}
+        ids = self._topics.ids(topic for topic, _ in places)
+        if gone := sorted({topic for topic, _ in places if topic not in ids}):
+            raise UnknownTopic(f"{', '.join(gone)} was deleted just now, or is hidden from us")
+        ranges = self._topics.log_starts_and_ends(places)
+        starts = []
+        for place, log_range in ranges.items():
+            start = where_to_start(known.get(place), ids[place[0]], log_range)
+            if start.missed:
+                self._missed(place, start.missed)
+            self._holdings[place] = _Holding(ids[place[0]], start.offset)
+            starts.append(TopicPartition(*place, start.offset))
+            log.debug("%s, partition %d: from offset %d", *place, start.offset)
+        consumer.incremental_assign(starts)
+        self._health.ok("reading")
+        if topics := sorted(ids):
+            log.info("reading", extra=fields(topics=",".join(topics), partitions=len(places)))
+
+    def _on_revoke(self, _consumer: Consumer, revoked: list[TopicPartition]) -> None:
+        for partition in revoked:
+            self._holdings.pop((partition.topic, partition.partition), None)
+
+    def _check_topics(self) -> None:
+        """See from time to time whether each topic still is the one that we began to read."""
+        now = time.monotonic()
+        if self._complained_at is not None and now - self._complained_at > _COMPLAINT_SECONDS:
+            self._complained_at = None
+            self._health.ok("reading")
+        if now < self._next_check or self._client.problem is not None:
+            return
+        self._next_check = now + _TOPIC_CHECK_SECONDS
+        began = {topic: holding.topic_id for (topic, _), holding in self._holdings.items()}
+        try:
+            ids = self._topics.ids(began)
+        except KafkaUnavailable:
+            return
+        for topic, topic_id in began.items():
+            if ids.get(topic, topic_id) != topic_id:
+                raise BeginAgain(f"{topic} was deleted and made again")
+
+    def _explain_gap(self, place: Place, holding: _Holding, offset: int) -> None:
+        """Say so when records were deleted before they were read; offsets may also lack for other reasons."""
+        start = self._topics.log_starts_and_ends([place])[place].start
+        if (missed := min(start, offset) - holding.next_offset) > 0:
+            self._missed(place, missed)
+
+    def _missed(self, place: Place, records: int) -> None:
+        topic, number = place
+        metrics.MISSED.labels(self._known.kind_of(topic)).inc(records)
+        log.warning(
+            "%s, partition %d: %d records were deleted before they were read: the registry was away for "
+            "longer than the topic keeps them",
+            topic,
+            number,
+            records,
+        )
+
+    def _complain(self, error: PenstockError) -> None:
+        if isinstance(error, ClientLost):
+            raise error
+        if isinstance(error, KafkaUnavailable | UnknownTopic):
+            return  # the client's health says the one; to the other the group soon adapts
+        self._complained_at = time.monotonic()
+        self._health.problem("reading", str(error))
+        if self._limiter.first(type(error)):
+            log.warning("%s", error)
+
+
+def _batch_of(found: Iterable[Reading]) -> Batch:
+    batch = Batch(events=[], beats=[], asides=[], positions={})
+    for reading in found:
+        if isinstance(reading.said, Aside):
+            batch.asides.append(reading.said)
+        elif isinstance(reading.said, Beat):
+            batch.beats.append(reading.said)
+        else:
+            batch.events.append(reading.said)
+        batch.positions[reading.place] = Position(reading.topic_id, reading.offset + 1)
+    return batch
+
+
+def _is_about_a_value(error: Exception) -> bool:
+    """Whether the database, or its driver, refused a value: not a statement, and not for being away."""
+    return isinstance(error, DataError | IntegrityError) or not isinstance(error, DBAPIError)
+
+
+def _bytes_of(part: str | bytes | None) -> bytes | None:
+    return part.encode("utf-8", "surrogateescape") if isinstance(part, str) else part

@@ -1,0 +1,66 @@
+"""What a registry counts of itself. What it knows of streams and programs is in `known_metrics`."""
+
+from __future__ import annotations
+
+import time
+
+from prometheus_client import Counter, Gauge, Histogram
+
+RECORDS = Counter(
+    "penstock_registry_records_read", "Records read, by what is said on their topic.", ["topic_kind"]
+)
+ASIDE = Counter(
+    "penstock_registry_records_kept_aside",
+    "Records that are no events, by what is said on their topic; /api/v1/problems shows them.",
+    ["topic_kind"],
+)
+MISSED = Counter(
+    "penstock_registry_records_missed",
+    "Records that were deleted from their topic before they were read.",
+    ["topic_kind"],
+)
+BATCH_SECONDS = Histogram(
+    "penstock_registry_batch_seconds",
+    "Seconds that the database took for a batch of records.",
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
+)
+BEHIND_SECONDS = Gauge(
+    "penstock_registry_behind_seconds",
+    "Age of the newest record that was read; 0 while there is nothing to read.",
+)
+FORGOTTEN = Counter(
+    "penstock_registry_forgotten_files", "Files that were forgotten: nothing was heard of them for long."
+)
+
+
+class Behind:
+    """How far reading is behind what is said."""
+
+    def __init__(self) -> None:
+        self._newest: float | None = None
+        self._is_behind = False
+
+    def learned(self, newest: float) -> None:
+        """Note that a record of this time was read, and maybe there are more."""
+        self._newest = newest
+        self._is_behind = True
+
+    def caught_up(self) -> None:
+        """Note that there was nothing more to read."""
+        self._is_behind = False
+
+    def cannot_read(self) -> None:
+        """Note that from now on nobody knows what there is to read."""
+        self._newest = self._newest or time.time()
+        self._is_behind = True
+
+    @property
+    def seconds(self) -> float:
+        """Age of the newest record that was read; 0 after there was nothing to read."""
+        if not self._is_behind or self._newest is None:
+            return 0.0
+        return max(0.0, time.time() - self._newest)
+
+
+behind = Behind()
+BEHIND_SECONDS.set_function(lambda: behind.seconds)
