@@ -1,0 +1,179 @@
+"""`penstock status`: failures first, names that are harmless, exit codes for scripts, JSON as it came."""
+
+import io
+import json
+import uuid
+
+import pytest
+from cli.tests.registry.stub import OVERVIEW, problem
+from rich.console import Console
+
+from penstock import status_view
+from penstock.main import main
+from penstock.registry_answers import Overview
+
+AT = 1_800_000_000.0
+NASTY = "two\nlines \x1b[31m[bold]<b>\u202e"
+
+
+def file(path: str, state: str, **given) -> dict:
+    return {
+        "id": str(uuid.uuid4()), "stream": "scope", "source": "here", "path": path, "size": 200,
+        "state": state, "bytes_done": 90, "first_at": AT, "last_at": AT, "answers": [],
+    } | given  # fmt: skip
+
+
+def service(name: str, state: str, **given) -> dict:
+    return {
+        "kind": "penstock", "program_id": name, "service": "uploader", "host": "lab1", "version": "1",
+        "state": state, "first_at": AT, "last_at": AT - 300, "problems": [], "totals": {}, "status": {},
+    } | given  # fmt: skip
+
+
+def stream(topic: str, health: str = "ok", **given) -> dict:
+    return {
+        "topic": topic, "health": health, "problems": [], "files": {}, "first_at": AT, "last_at": AT,
+        "uploaded": {"files_per_second": 1.0, "bytes_per_second": 12_000_000.0},
+        "destinations": [
+            {"name": "archive", "delivered": {"files": 1203, "bytes": 10}, "lag": {"files": 3, "bytes": 2048}}
+        ],
+    } | given  # fmt: skip
+
+
+BUSY = OVERVIEW | {
+    "streams": [stream("scope", "failing", problems=["archive is full: make room"]), stream("idle", "idle")],
+    "failures": [
+        file(
+            f"bad {NASTY}", "rejected", reason="size", detail="too much", advice="Do this.",
+            answers=[
+                {"destination": "archive", "outcome": "rejected", "current": True, "at": AT,
+                 "upload_id": str(uuid.uuid4())}
+            ],
+        )
+    ],
+    "failures_total": 3,
+    "in_flight": [file("run/large.raw", "uploading"), file("run/waits.raw", "uploaded", bytes_done=200)],
+    "services": [service("dead-1", "silent"), service("fine-1", "alive"), service("over-1", "stopped")],
+    "lost": [
+        {"stream": "scope", "destination": "archive", "topic_id": "x", "partition": 3, "from_offset": 10,
+         "to_offset": 20, "at": AT}
+    ],
+    "problems_total": 2,
+}  # fmt: skip
+
+
+def shown(overview: dict, *, terminal: bool = False, encoding: str = "utf-8", columns: int = 100) -> str:
+    out = io.TextIOWrapper(io.BytesIO(), encoding=encoding, errors="backslashreplace", write_through=True)
+    console = Console(
+        file=out, force_terminal=terminal, width=columns, markup=False, emoji=False, highlight=False,
+        color_system=None, legacy_windows=False,
+    )  # fmt: skip
+    console.print(status_view.view(Overview.model_validate(overview), console), soft_wrap=True)
+    return out.buffer.getvalue().decode(encoding)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii", "cp1252"])
+def test_everything_is_there_failures_first(terminal, encoding):
+    text = shown(BUSY, terminal=terminal, encoding=encoding)
+    order = [
+        "3 files will not arrive by themselves", "rejected", "archive: size: too much", "and 2 more",
+        "what to do: Do this.", "2 records", "failing", "12 MB/s", "archive is full: make room",
+        "run/large.raw", "45 %", "in Kafka", "1 alive", "dead-1",
+        "scope partition 3, offsets 10 to 19, at archive",
+    ]  # fmt: skip
+    places = [text.find(part) for part in order]
+    assert -1 not in places, [part for part, place in zip(order, places, strict=True) if place < 0]
+    assert places == sorted(places)
+    assert "\x1b" not in text
+    assert "fine-1" not in text  # what is well is counted
+
+
+def test_a_narrow_terminal_is_enough():
+    text = shown(BUSY, terminal=True, columns=60)
+    assert "3 files" in text
+    assert "scope" in text
+
+
+def test_nothing_yet_is_said():
+    text = shown(OVERVIEW)
+    assert "no stream has been heard of yet" in text
+    assert "none has been heard of yet" in text
+
+
+@pytest.fixture
+def status(registry, capsys):
+    def run_it(*arguments: str):
+        code = main(["status", "--registry", registry.url, *arguments])
+        said = capsys.readouterr()
+        assert said.err == ""
+        return code, said.out
+
+    return run_it
+
+
+def test_names_cannot_break_lines_or_steer_a_terminal(registry, status):
+    registry.tell("/overview", BUSY)
+    out = status()[1]
+    assert r"bad two\nlines \x1b[31m[bold]<b>\u202e" in out
+    assert "\x1b" not in out
+
+
+@pytest.mark.parametrize(
+    ("trouble", "code"),
+    [
+        ({}, 0),
+        ({"streams": [stream("scope", "warning")]}, 0),
+        ({"services": [service("over", "stopped")]}, 0),
+        ({"failures_total": 1}, 1),
+        ({"streams": [stream("scope", "failing")]}, 1),
+        ({"services": [service("dead", "silent")]}, 1),
+    ],
+)
+def test_the_exit_code_is_for_scripts_that_ask_for_it(registry, status, trouble, code):
+    registry.tell("/overview", OVERVIEW | trouble)
+    assert status()[0] == 0
+    assert status("--exit-code")[0] == code
+    assert status("--exit-code", "--json")[0] == code
+
+
+def test_json_is_the_overview_as_it_came(registry, status):
+    registry.tell("/overview", BUSY | {"new": "field"})
+    assert json.loads(status("--json")[1]) == BUSY | {"new": "field"}
+
+
+def test_one_stream_is_asked_for_alone(registry, status):
+    registry.tell("/overview", BUSY)
+    registry.tell("/streams/scope", stream("scope", files={"rejected": {"files": 7}, "failed": {"files": 1}}))
+    pages = {"": ["a"], "2": [], "3": ["b"]}
+
+    def files(asked):
+        from urllib.parse import parse_qs, urlsplit
+
+        from cli.tests.registry.stub import says
+
+        query = parse_qs(urlsplit(asked.path).query)
+        assert query["stream"] == ["scope"]
+        if "rejected" not in query["state"]:
+            return says({"items": [], "next": None})
+        page = query.get("cursor", [""])[0]
+        after = {"": "2", "2": "3", "3": None}[page]
+        return says({"items": [file(name, "rejected") for name in pages[page]], "next": after})
+
+    registry.routes["/api/v1/files"] = files
+    registry.tell("/lost-ranges", {"items": [BUSY["lost"][0] | {"at": AT - 90_000}]})
+    code, out = status("--stream", "scope", "--json")
+    found = json.loads(out)
+    assert code == 0
+    assert [one["topic"] for one in found["streams"]] == ["scope"]
+    assert found["failures_total"] == 8
+    assert [one["path"] for one in found["failures"]] == ["a", "b"]
+    assert found["in_flight"] == []
+    assert found["lost"] == []  # longer ago than a day
+    assert len(found["services"]) == 3
+
+
+def test_an_unknown_stream_is_named(registry, capsys):
+    registry.routes["/api/v1/streams/nosuch"] = problem(404, "there is no stream 'nosuch'")
+    assert main(["status", "--registry", registry.url, "--stream", "nosuch"]) == 1
+    assert "there is no stream 'nosuch'" in capsys.readouterr().err
