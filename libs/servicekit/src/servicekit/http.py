@@ -169,6 +169,19 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+def refusal_on_loopback(host: str | None, origin: str | None) -> str | None:
+    """Say why a listener on loopback refuses a request with these headers (Host, Origin); None: it does not.
+
+    A page in a user's browser must not be able to command a service, or read what it knows: neither by a name
+    that was made to lead to this machine, nor from another origin.
+    """
+    if host is not None and not is_loopback(_hostname(f"//{host}")):
+        return "this address answers only requests to this machine by its own name (Host)"
+    if origin is not None and (host is None or origin.lower() != f"http://{host}".lower()):
+        return "requests from web pages other than its own are refused (Origin)"
+    return None
+
+
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False
@@ -228,7 +241,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
 
     def _respond(self, method: str) -> Response:
-        if self.guarded and (refusal := self._refusal()):
+        if self.guarded and (refusal := refusal_on_loopback(self.headers["Host"], self.headers["Origin"])):
             return Response(403, {"error": refusal})
         url = urlsplit(self.path)
         route = self.routes.get((method, url.path))
@@ -247,15 +260,6 @@ class _Handler(BaseHTTPRequestHandler):
             log.error("%s %s: %s", method, url.path, describe_bug(error))  # noqa: TRY400 - users see it
             log.debug("%s %s", method, url.path, exc_info=error)
             return Response(500, {"error": describe_bug(error)})
-
-    def _refusal(self) -> str | None:
-        host = self.headers.get("Host")
-        if host is not None and not is_loopback(_hostname(f"//{host}")):
-            return "this address answers only requests to this machine by its own name (Host)"
-        origin = self.headers.get("Origin")
-        if origin is not None and (host is None or origin.lower() != f"http://{host}".lower()):
-            return "requests from web pages other than its own are refused (Origin)"
-        return None
 
     @override
     def log_message(self, format: str, *args: object) -> None:

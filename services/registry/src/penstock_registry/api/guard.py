@@ -1,0 +1,91 @@
+"""What stands before all routes: who is answered, how large requests may be, what browsers are told."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import cookie_parser
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from penstock_registry.api.login import Login
+from penstock_registry.api.problems import problem
+from servicekit.http import refusal_on_loopback
+
+MAX_BODY_BYTES: Final = 8 * 1024 * 1024
+"""A lookup of a thousand paths of 4 KiB, in base64, is 6 MB."""
+
+_SECURITY: Final = {
+    "Content-Security-Policy": (
+        "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; object-src 'none'"
+    ),
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+_API: Final = "/api/"
+
+
+class Guard:
+    """Refuses what must not be answered, and bounds the rest.
+
+    `login` None: the listener is on loopback, where only requests of this machine's own programs and of our
+    own page are answered.
+    """
+
+    def __init__(self, app: ASGIApp, *, login: Login | None) -> None:
+        self._app = app
+        self._login = login
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def send_guarded(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                headers.setdefault("Cache-Control", "no-cache")
+                for name, value in _SECURITY.items():
+                    headers[name] = value
+            await send(message)
+
+        headers = Headers(scope=scope)
+        if refused := self._refusal(scope["path"], headers):
+            status, detail = refused
+            challenge = {"WWW-Authenticate": 'Bearer realm="penstock"'} if status == 401 else {}
+            await problem(status, detail, challenge)(scope, receive, send_guarded)
+            return
+        await self._app(scope, _bounded(receive), send_guarded)
+
+    def _refusal(self, path: str, headers: Headers) -> tuple[int, str] | None:
+        if self._login is None:
+            refused = refusal_on_loopback(headers.get("host"), headers.get("origin"))
+            if refused is not None:
+                return 403, refused
+        elif path.startswith(_API) and not self._login.admits(
+            headers.get("authorization"), cookie_parser(headers.get("cookie", ""))
+        ):
+            return 401, "log in at /, or send the registry's token: Authorization: Bearer TOKEN"
+        length = headers.get("content-length", "0")
+        if not length.isdecimal() or int(length[:20]) > MAX_BODY_BYTES:
+            return 413, f"a request may have {MAX_BODY_BYTES} bytes"
+        return None
+
+
+def _bounded(receive: Receive) -> Receive:
+    """Return a `receive` that ends a body that is too long: what then comes of it is not what was meant."""
+    seen = 0
+
+    async def bounded() -> Message:
+        nonlocal seen
+        message = await receive()
+        if message["type"] == "http.request":
+            seen += len(message.get("body", b""))
+            if seen > MAX_BODY_BYTES:
+                return {"type": "http.disconnect"}
+        return message
+
+    return bounded

@@ -1,0 +1,23 @@
+"""What can go wrong in the registry, beyond what every service knows (see `servicekit.exceptions`).
+
+PenstockError
+├── DatabaseUnavailable       the database does not answer (yet)
+├── DatabaseRefused           the database is one that this program cannot use
+└── BadQuestion               what was asked for contradicts itself: a cursor of another query, for example
+"""
+
+from __future__ import annotations
+
+from servicekit.exceptions import PenstockError
+
+
+class DatabaseUnavailable(PenstockError):
+    """The database does not answer. Trying again later is the cure, or mending it."""
+
+
+class DatabaseRefused(PenstockError):
+    """The database is too old, or was made by a newer registry. Nothing was changed."""
+
+
+class BadQuestion(PenstockError):
+    """What was asked for cannot be answered as it was put."""
