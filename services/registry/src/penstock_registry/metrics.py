@@ -51,8 +51,8 @@ class Behind:
 
     def cannot_read(self) -> None:
         """Note that from now on nobody knows what there is to read."""
-        self._newest = self._newest or time.time()
-        self._is_behind = True
+        if not self._is_behind:
+            self._newest, self._is_behind = time.time(), True
 
     @property
     def seconds(self) -> float:

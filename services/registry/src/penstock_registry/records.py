@@ -62,10 +62,7 @@ class KnownTopics:
         kind = self.kind_of(topic)
         if kind is TopicKind.OPENMSI:
             return openmsi.decode(topic, key, value)
-        try:
-            event = decode(value)
-        except RecursionError:
-            raise NotOurEvent("JSON that is nested too deeply") from None
+        event = decode(value)
         if isinstance(event, Receipt):
             if kind is not TopicKind.RECEIPTS:
                 raise NotOurEvent(f"{event.type} counts only on the topic with the receipts of its stream")
