@@ -96,6 +96,12 @@ export class Live {
       this.#heard(JSON.parse(event.data));
       this.#plan();
     });
+    events.addEventListener("problem", (event) => {
+      if (events !== this.#events) return;
+      this.#away = true;
+      this.callbacks.lost(JSON.parse(event.data).detail);
+      this.#plan();
+    });
     events.addEventListener("error", () => {
       // Whether it is a pause, an end or a login that is needed, only an answer can tell.
       if (events === this.#events && this.#running) this.#ask();

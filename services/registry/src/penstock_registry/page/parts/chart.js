@@ -37,11 +37,14 @@ export function fold(throughput, since, until, step, label) {
   });
 }
 
-/** Return the picture of `series`. `cursor` is the bucket that is read, `move(index)` chooses another. */
-export function chart({ series, since, until, step, measure, cursor, move, tableOpen, openTable }) {
+/**
+ * Return the picture of `series`. `cursor` is the bucket that is read, `move(index)` chooses another. What is
+ * after `now` has not happened yet: the last bucket is as long as it is old.
+ */
+export function chart({ series, since, until, now, step, measure, cursor, move, tableOpen, openTable }) {
   const { of, shown, unit } = MEASURES[measure];
   const length = series[0]?.buckets.length ?? 0;
-  const perSecond = (bucket) => of(bucket) / Math.min(step, Math.max(1, until - bucket.at));
+  const perSecond = (bucket) => of(bucket) / Math.min(step, Math.max(1, now - bucket.at));
   const values = series.map(({ buckets }) => buckets.map(perSecond));
   const ticks = valueTicks(Math.max(0, ...values.flat()), unit);
   const top = ticks.at(-1);

@@ -12,14 +12,14 @@ export function section(id, title, ...content) {
   return h("section", { "aria-labelledby": id, key: id }, h("h2", { id }, title), content);
 }
 
-/** Names and values. Facts whose value is missing are left out. */
+/** Names and values, as [name, value, whether it is long]. Facts whose value is missing are left out. */
 export function facts(pairs) {
   return h(
     "dl",
     { class: "facts" },
     pairs
       .filter(([, value]) => value !== null && value !== undefined && value !== "" && value !== false)
-      .map(([name, value]) => h("div", { key: name }, h("dt", null, name), h("dd", null, value))),
+      .map(([name, value, long]) => h("div", { key: name, class: long && "wide" }, h("dt", null, name), h("dd", null, value))),
   );
 }
 

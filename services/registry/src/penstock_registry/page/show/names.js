@@ -53,7 +53,9 @@ export function plain(name, base64 = null) {
 
 /** Return a name as plain text with at most `most` characters: the middle goes, for both ends say something. */
 export function shortened(name, most, base64 = null) {
-  return [...clipped(characters(name, base64), most)].map(([text]) => text).join("");
+  return clipped(characters(name, base64), most)
+    .map(([text]) => text)
+    .join("");
 }
 
 function clipped(shown, most) {
@@ -67,7 +69,16 @@ function clipped(shown, most) {
  * the whole as a tooltip; all of it without `most`.
  */
 export function path(file, most = Infinity, field = "path") {
-  const all = characters(file[field] ?? "", file[`${field}_base64`]);
+  return elements(characters(file[field] ?? "", file[`${field}_base64`]), most);
+}
+
+/** Return only the name of a file, without its directories, likewise. */
+export function name(file, most = Infinity) {
+  const all = characters(file.path ?? "", file.path_base64);
+  return elements(all.slice(all.findLastIndex(([text]) => text === "/") + 1), most);
+}
+
+function elements(all, most) {
   const shown = clipped(all, most);
   const slash = shown.findLastIndex(([text]) => text === "/");
   const whole = shown.length < all.length ? all.map(([text]) => text).join("") : undefined;
@@ -82,6 +93,13 @@ export function path(file, most = Infinity, field = "path") {
 /** Text of people or machines that may hold anything, such as a reason's detail: on one line, harmless. */
 export function harmless(text) {
   return h("bdi", null, runs(Array.from(text, shownCharacter)));
+}
+
+/** Advice, in which `...` is a command: likewise. */
+export function advice(text) {
+  return text
+    .split("`")
+    .map((part, index) => (index % 2 ? h("code", null, part) : harmless(part)));
 }
 
 function runs(shown) {

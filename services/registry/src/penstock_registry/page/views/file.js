@@ -8,13 +8,15 @@ import { facts, heading, nothing, section } from "../parts/page.js";
 import { table } from "../parts/table.js";
 import { timeline } from "../parts/timeline.js";
 import { to } from "../routes.js";
-import { harmless, path, plain, shortened } from "../show/names.js";
+import { advice, harmless, name, path, plain } from "../show/names.js";
 import { ago, duration, size, when } from "../show/units.js";
 import { FILE, state } from "../show/words.js";
 
-export const title = (_, data) => (data ? nameOf(data, 80) : "File");
+const NAME_LENGTH = 80;
 
-export const load = ({ name }, signal) => get(`files/${encodeURIComponent(name)}`, {}, signal);
+export const title = (_, data) => (data ? plain(data.path, data.path_base64).split("/").at(-1).slice(0, NAME_LENGTH) : "File");
+
+export const load = (route, signal) => get(`files/${encodeURIComponent(route.name)}`, {}, signal);
 
 export function render({ data: file, app }) {
   if (!file) return [heading("File"), nothing("Asking the registry …")];
@@ -22,28 +24,21 @@ export function render({ data: file, app }) {
     h(
       "div",
       { class: "headline" },
-      heading(path({ path: nameOf(file, 80) })),
+      heading(name(file, NAME_LENGTH)),
       h("p", { class: "summary" }, state(FILE, file.state), h("span", { class: "now" }, ago(file.last_at, app.now))),
     ),
     trouble(file),
     facts([
-      ["Path", h("span", { class: "copyable" }, path(file), copyButton(plain(file.path, file.path_base64), "the path", app))],
+      ["Path", h("span", { class: "copyable" }, path(file), copyButton(plain(file.path, file.path_base64), "the path", app)), true],
       ["Stream", h("a", { href: to("streams", file.stream) }, file.stream)],
       ["Source", harmless(file.source)],
       ["Size", size(file.size)],
-      ["BLAKE3", file.digest && copyable(file.digest, "the digest", app)],
+      ["BLAKE3", file.digest && copyable(file.digest, "the digest", app), true],
     ]),
     (file.state === "uploading" || file.state === "uploaded") && progress(file, app),
     destinations(file, app),
     life(file),
   ];
-}
-
-/** The name without its directories, escaped, at most so long. */
-function nameOf(file, most) {
-  const whole = plain(file.path, file.path_base64);
-  const name = whole.slice(whole.lastIndexOf("/") + 1);
-  return shortened(name, most);
 }
 
 function trouble(file) {
@@ -53,7 +48,7 @@ function trouble(file) {
     "div",
     { class: `trouble ${bad ? "bad" : "doubt"}` },
     file.detail && h("p", { class: "why" }, harmless(file.detail)),
-    file.advice && h("p", { class: "advice" }, h("strong", null, "What to do: "), harmless(file.advice)),
+    file.advice && h("p", { class: "advice" }, advice(file.advice)),
   );
 }
 
@@ -63,7 +58,9 @@ function destinations(file, app) {
     for (const receipt of upload.receipts) receipts.set(`${receipt.upload_id}/${receipt.destination}`, receipt);
   }
   const known = app.overview?.streams.find((stream) => stream.topic === file.stream)?.destinations ?? [];
-  const silent = known.map(({ name }) => name).filter((name) => !file.answers.some((answer) => answer.destination === name));
+  const silent = known
+    .map((destination) => destination.name)
+    .filter((one) => !file.answers.some((answer) => answer.destination === one));
   return section(
     "receipts",
     "Receipts",
@@ -90,9 +87,9 @@ function destinations(file, app) {
                 ],
               };
             }),
-            ...silent.map((name) => ({
-              key: name,
-              cells: [h("bdi", null, name), h("span", { class: "state quiet" }, "No answer yet"), "none", "–", "–"],
+            ...silent.map((destination) => ({
+              key: destination,
+              cells: [h("bdi", null, destination), h("span", { class: "state quiet" }, "No answer yet"), "none", "–", "–"],
             })),
           ],
         )

@@ -14,10 +14,9 @@ const PAGE = 50;
 export const title = ({ query }) => (query.search ? `Files: ${query.search}` : "Files");
 
 export async function load({ query }, signal) {
-  const { search = "", stream, state, cursor, order } = query;
-  const looked = search.includes("/") ? { path_prefix: search.replace(/^\/+/, "") } : { search };
+  const { search = "", stream, state, cursor } = query;
   const states = state ? state.split(",") : [];
-  return get("files", { ...looked, stream, state: states, cursor, order, limit: PAGE }, signal);
+  return get("files", { search: search.replace(/^\/+/, ""), stream, state: states, cursor, limit: PAGE }, signal);
 }
 
 export function render({ route, data, app }) {

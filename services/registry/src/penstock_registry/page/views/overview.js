@@ -7,7 +7,7 @@ import { sparkline } from "../parts/sparkline.js";
 import { table } from "../parts/table.js";
 import { to } from "../routes.js";
 import { icon } from "../show/icons.js";
-import { harmless } from "../show/names.js";
+import { advice, harmless } from "../show/names.js";
 import { ago, amount, count, grouped, pace, rate, span } from "../show/units.js";
 import { FILE, HEALTH, SERVICE, state } from "../show/words.js";
 import { firstRun } from "./first_run.js";
@@ -76,7 +76,7 @@ function failure(file, app) {
       ago(file.last_at, app.now),
     ),
     h("p", { class: "why" }, harmless(file.detail || file.reason || "No reason was given.")),
-    file.advice && h("p", { class: "advice" }, h("strong", null, "What to do: "), harmless(file.advice)),
+    file.advice && h("p", { class: "advice" }, advice(file.advice)),
   );
 }
 
@@ -93,7 +93,7 @@ function streams(overview, app) {
           h("a", { href: to("streams", stream.topic), class: "stream-link" }, stream.topic),
           [
             state(HEALTH, stream.health),
-            stream.problems.map((problem) => h("p", { class: "detail", key: problem }, harmless(problem))),
+            stream.problems.map((problem) => h("p", { class: "detail", key: problem }, advice(problem))),
           ],
           sparkline(stream.bytes_by_minute),
           speed(stream),
@@ -108,6 +108,7 @@ function streams(overview, app) {
 /** What arrives; where there is no destination yet, what leaves. */
 function speed(stream) {
   const now = stream.destinations.length ? stream.delivered : stream.uploaded;
+  if (!now.files_per_second && !now.bytes_per_second) return h("p", { class: "pace" }, "nothing");
   return [h("p", { class: "rate" }, rate(now.bytes_per_second)), h("p", { class: "pace" }, pace(now.files_per_second))];
 }
 
@@ -184,20 +185,24 @@ function services(overview, app) {
     h(
       "ul",
       { class: "services" },
-      overview.services.map((service) =>
+      [...overview.services].sort(bySeverity).map((service) =>
         h(
           "li",
           { key: `${service.kind}/${service.program_id}` },
           state(SERVICE, service.state),
           h("bdi", { class: "service" }, `${service.service} on ${service.host}`),
           service.state !== "alive" && h("span", { class: "detail" }, "last heard ", ago(service.last_at, app.now)),
-          service.problems.map((problem) => h("p", { class: "detail", key: problem }, harmless(problem))),
+          service.problems.map((problem) => h("p", { class: "detail", key: problem }, advice(problem))),
         ),
       ),
     ),
     h("p", { class: "more" }, h("a", { href: to("services") }, "All about the services")),
   );
 }
+
+const SEVERITY = ["silent", "alive", "stopped"];
+
+const bySeverity = (one, other) => SEVERITY.indexOf(one.state) - SEVERITY.indexOf(other.state);
 
 function lost(overview, app) {
   if (!overview.lost.length) return null;

@@ -4,7 +4,7 @@ import { get } from "../api.js";
 import { h } from "../dom.js";
 import { heading, nothing } from "../parts/page.js";
 import { table } from "../parts/table.js";
-import { harmless } from "../show/names.js";
+import { advice, harmless } from "../show/names.js";
 import { ago, grouped, size, span } from "../show/units.js";
 import { SERVICE, state } from "../show/words.js";
 
@@ -33,12 +33,13 @@ function cells(service, app) {
     ],
     [
       state(SERVICE, service.state),
-      service.problems.map((problem) => h("p", { class: "detail", key: problem }, harmless(problem))),
+      service.problems.map((problem) => h("p", { class: "detail", key: problem }, advice(problem))),
       status(service.status),
     ],
     [
       ago(service.last_at, app.now),
-      h("p", { class: "detail" }, service.interval_seconds ? `every ${span(service.interval_seconds)}; ` : "", "since ", ago(service.first_at, app.now)),
+      service.interval_seconds > 0 && h("p", { class: "detail" }, `every ${span(service.interval_seconds)}`),
+      h("p", { class: "detail" }, "first ", ago(service.first_at, app.now)),
     ],
     counted(service.totals, "read"),
     counted(service.totals, "processed"),

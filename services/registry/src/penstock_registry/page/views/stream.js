@@ -1,13 +1,13 @@
 /** One stream: how it is, what flows through it, and its files. */
 
-import { get } from "../api.js";
+import { Refused, get } from "../api.js";
 import { h } from "../dom.js";
 import { MEASURES, chart, fold } from "../parts/chart.js";
 import { fileTable } from "../parts/files.js";
 import { facts, heading, nothing, section } from "../parts/page.js";
 import { table } from "../parts/table.js";
 import { to } from "../routes.js";
-import { harmless } from "../show/names.js";
+import { advice } from "../show/names.js";
 import { ago, amount, pace, rate } from "../show/units.js";
 import { FILE, HEALTH, state } from "../show/words.js";
 import { lags, states } from "./overview.js";
@@ -19,21 +19,34 @@ const RANGES = {
   "7d": { word: "7 days", seconds: 7 * 86_400, asked: 3600, drawn: 3600 },
   "30d": { word: "30 days", seconds: 30 * 86_400, asked: 3600, drawn: 4 * 3600 },
 };
+const HOUR = 3600;
 const FILES_SHOWN = 10;
 
 export const title = ({ name }) => name;
 export const reloadAfterMs = 5_000;
 
 export async function load({ name, query }, signal) {
-  const { seconds, asked, drawn } = RANGES[query.range] ?? RANGES["1h"];
-  const until = Math.ceil(Date.now() / 1000);
-  const since = (Math.floor(until / drawn) + 1) * drawn - seconds;
-  const [stream, throughput, files] = await Promise.all([
+  const range = RANGES[query.range] ?? RANGES["1h"];
+  const [stream, picture, files] = await Promise.all([
     get(`streams/${encodeURIComponent(name)}`, {}, signal),
-    get("throughput", { stream: name, since, until, step: asked }, signal),
+    picturing(name, range, signal).catch((error) => {
+      // More points than the registry gives: many destinations.
+      if (error instanceof Refused && error.status === 400 && range.asked < HOUR) {
+        return picturing(name, { ...range, asked: HOUR, drawn: HOUR }, signal);
+      }
+      throw error;
+    }),
     get("files", { stream: name, limit: FILES_SHOWN }, signal),
   ]);
-  return { stream, throughput, files, since, until: until, drawn };
+  return { stream, picture, files };
+}
+
+async function picturing(stream, { seconds, asked, drawn }, signal) {
+  const now = Math.ceil(Date.now() / 1000);
+  const until = (Math.floor(now / drawn) + 1) * drawn;
+  const since = until - seconds;
+  const throughput = await get("throughput", { stream, since, until: now, step: asked }, signal);
+  return { throughput, since, until, now, step: drawn };
 }
 
 export function render({ route, data, app }) {
@@ -42,7 +55,7 @@ export function render({ route, data, app }) {
   const stream = app.overview?.streams.find((one) => one.topic === route.name) ?? data.stream;
   return [
     h("div", { class: "headline" }, heading(route.name), h("p", { class: "summary" }, state(HEALTH, stream.health))),
-    stream.problems.map((problem) => h("p", { class: "problem", key: problem }, harmless(problem))),
+    stream.problems.map((problem) => h("p", { class: "problem", key: problem }, advice(problem))),
     facts([
       ["Into Kafka, now", `${rate(stream.uploaded.bytes_per_second)}, ${pace(stream.uploaded.files_per_second)}`],
       ["Delivered, now", `${rate(stream.delivered.bytes_per_second)}, ${pace(stream.delivered.files_per_second)}`],
@@ -76,16 +89,16 @@ function destinations(stream, app) {
             ],
           })),
         )
-      : nothing("Nobody has received from this stream yet. `penstock download` does."),
+      : nothing("Nobody has received from this stream yet: penstock download does."),
   );
 }
 
 function throughput(route, data, app) {
   const range = route.query.range in RANGES ? route.query.range : "1h";
   const measure = route.query.measure in MEASURES ? route.query.measure : "bytes";
-  const until = data.since + RANGES[range].seconds;
+  const { throughput: answer, since, until, now, step } = data.picture;
   const label = (series) => series.destination || "Into Kafka";
-  const series = fold(data.throughput, data.since, until, data.drawn, label).sort((a, b) => (a.name < b.name ? -1 : 1));
+  const series = fold(answer, since, until, step, label).sort((one, other) => (one.name < other.name ? -1 : 1));
   const choice = (name, words, chosen) =>
     h(
       "ul",
@@ -112,10 +125,10 @@ function throughput(route, data, app) {
     series.length
       ? chart({
           series,
-          since: data.since,
+          since,
           until,
-          now: data.until,
-          step: data.drawn,
+          now,
+          step,
           measure,
           cursor: app.local.cursor,
           move: (cursor) => app.change({ cursor }),

@@ -7,7 +7,7 @@ import { facts, heading, nothing, section } from "../parts/page.js";
 import { table } from "../parts/table.js";
 import { timeline } from "../parts/timeline.js";
 import { to } from "../routes.js";
-import { harmless, path } from "../show/names.js";
+import { advice, harmless, path } from "../show/names.js";
 import { ago, duration, grouped, size } from "../show/units.js";
 import { FILE, state } from "../show/words.js";
 
@@ -20,13 +20,13 @@ export function render({ data: upload, app }) {
   return [
     h("div", { class: "headline" }, heading("Upload"), h("p", { class: "summary" }, state(FILE, upload.state))),
     facts([
-      ["Id", copyable(upload.id, "the id", app)],
-      ["File", upload.file_id && h("a", { href: to("files", upload.file_id) }, path(upload, 200))],
+      ["Id", copyable(upload.id, "the id", app), true],
+      ["File", upload.file_id && h("a", { href: to("files", upload.file_id) }, path(upload, 200)), true],
       ["Stream", h("a", { href: to("streams", upload.stream) }, upload.stream)],
       ["Source", upload.source && harmless(upload.source)],
       ["For", upload.to.length ? upload.to.join(", ") : "all destinations"],
       ["Size", upload.size !== null && size(upload.size)],
-      ["BLAKE3", upload.digest && copyable(upload.digest, "the digest", app)],
+      ["BLAKE3", upload.digest && copyable(upload.digest, "the digest", app), true],
       ["Sent again as", upload.version_id && upload.version_id !== upload.id && h("a", { href: to("uploads", upload.version_id) }, "the same content as an earlier upload")],
       ["In Kafka", place(upload)],
       ["Took", upload.seconds !== null && upload.seconds !== undefined && duration(upload.seconds)],
@@ -55,7 +55,7 @@ function receipts(upload, app) {
         [
           state(FILE, receipt.outcome),
           receipt.detail && h("p", { class: "detail" }, harmless(receipt.detail)),
-          receipt.advice && h("p", { class: "detail" }, harmless(receipt.advice)),
+          receipt.advice && h("p", { class: "detail" }, advice(receipt.advice)),
           receipt.delivered_as && h("p", { class: "detail" }, "There its name is ", path(receipt, 90, "delivered_as")),
         ],
         receipt.digest ? copyable(receipt.digest, `the digest of ${receipt.destination}`, app, `${receipt.digest.slice(0, 16)}…`) : "none",
