@@ -28,6 +28,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "watch": ("Move files", "Stream the files of a directory to a topic, as they appear, until stopped."),
     "upload": ("Move files", "Send files or directories to a topic once, and wait until Kafka has them."),
     "download": ("Move files", "Deliver the files of a topic to a directory, and give a receipt for each."),
+    "registry": ("Know what arrived", "Run the registry: what is known of every file, with a web page."),
     "status": ("Know what arrived", "Show streams, files in flight, failures and dead services."),
     "verify": ("Know what arrived", "Prove what of a directory has arrived, file by file."),
     "ledger": ("Ask a running watch", "Show what the uploader knows of each file of a directory."),

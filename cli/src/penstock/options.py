@@ -49,6 +49,10 @@ _METAVARS: dict[str, str] = {
     "rate_limit": "BYTES_PER_S",
     "source_id": "ID",
     "metrics_host": "ADDRESS",
+    "host": "ADDRESS",
+    "database": "URL",
+    "streams": "GLOB",
+    "openmsi_heartbeat_topics": "TOPIC",
 }
 
 EVERYWHERE = (

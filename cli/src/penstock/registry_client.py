@@ -39,10 +39,6 @@ MAX_ANSWER_BYTES: Final = 64 * 1024 * 1024
 """More than any answer has; something else that listens there must not fill our memory."""
 LOOKUP_AT_ONCE: Final = 1000
 """Paths that one question may name."""
-PAGES: Final = 10
-"""A page may be short; more than so many are not asked for to fill a list."""
-FAILED: Final = frozenset({"rejected", "failed"})
-"""States of files that will not arrive by themselves."""
 
 GROUP: Final = "Registry"
 
@@ -98,33 +94,13 @@ class RegistryClient:
 
     def overview(self, stream: str | None = None) -> dict[str, Any]:
         """Return everything, or one stream, at a glance, as it came: see `Overview`. Raises NotKnown."""
-        answer = self.get("/overview")
-        self._read(Overview, answer)
-        if stream is None:
-            return answer
-        found = self.get(f"/streams/{quote(stream, safe='')}")
-        lost = self.get("/lost-ranges", {"stream": stream}).get("items", [])
-        known = self._read(Stream, found)
-        return answer | {
-            "streams": [found],
-            "failures": self._newest(stream, sorted(FAILED), at_most=20),
-            "failures_total": sum(known.files[state].files for state in known.files.keys() & FAILED),
-            "in_flight": self._newest(stream, ("uploading", "uploaded"), at_most=50),
-            "lost": [gap for gap in lost if gap.get("at", 0.0) > answer["at"] - 86_400][:20],
-        }
-
-    def _newest(self, stream: str, states: Sequence[str], *, at_most: int) -> list[dict[str, Any]]:
-        """Return the newest files in these states."""
-        found: list[dict[str, Any]] = []
-        query: dict[str, object] = {"stream": stream, "state": states, "limit": at_most}
-        for _ in range(PAGES):
-            page = self.get("/files", query)
-            self._read(Files, page)
-            found += page["items"]
-            if page.get("next") is None or len(found) >= at_most:
-                break
-            query["cursor"] = page["next"]
-        return found[:at_most]
+        answer = self.get("/overview", {"stream": stream} if stream is not None else None)
+        if not self._read(Overview, answer).streams and stream is not None:
+            topics = ", ".join(map(shown, self.topics())) or "none yet"
+            raise NotKnown(
+                f"the registry at {self.url} has heard nothing of stream {stream!r}; it knows {topics}"
+            )
+        return answer
 
     def stream(self, topic: str) -> Stream:
         """Return one stream; raises NotKnown."""

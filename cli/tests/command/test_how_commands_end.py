@@ -7,7 +7,7 @@ import click
 import pytest
 
 from penstock.broker.errors import BrokerStartError, PortInUseError
-from penstock.commands import ledger
+from penstock.commands import ledger, registry
 from penstock.main import main
 from servicekit.exceptions import ConfigurationError, KafkaUnavailable
 
@@ -61,3 +61,12 @@ def test_a_reader_that_has_seen_enough_is_no_reason_to_complain():
     command = f"{sys.executable} -m penstock watch --help | head -1"
     done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True)
     assert done.stderr == ""
+
+
+def test_a_registry_that_is_not_installed_is_one_line_that_says_how_to_get_it(monkeypatch, capsys):
+    monkeypatch.setattr(registry, "installed", lambda: False)
+    assert main(["registry"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("penstock registry: the registry is not installed")
+    assert "penstock[local]" in said
+    assert said.count("\n") == 1

@@ -50,13 +50,14 @@ def _watch(
     if not as_json and console.is_terminal:
         _watch_in_place(client, stream, first, console)
         return
-    said = ""
-    for answer, problem in _answers(client, stream, first):
-        text = _as_line(answer) if as_json else _as_text(answer, console)
-        if text != said and problem is None:
-            said = text
-            sys.stdout.write(text)
-            sys.stdout.flush()
+    said: dict[str, Any] = {}
+    for answer, _ in _answers(client, stream, first):
+        # That time goes by is no news.
+        if answer | {"at": 0} == said:
+            continue
+        said = answer | {"at": 0}
+        sys.stdout.write(_as_line(answer) if as_json else _as_text(answer, console))
+        sys.stdout.flush()
 
 
 def _watch_in_place(

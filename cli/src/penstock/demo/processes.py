@@ -13,6 +13,7 @@ import sys
 from collections import deque
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 from penstock.broker import guard as guard_program
 from penstock.display import shown
@@ -89,7 +90,7 @@ class OwnCommand:
             self._guard.stdin.write(order.encode() + b"\n")
             self._guard.stdin.flush()
 
-    def __enter__(self) -> OwnCommand:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

@@ -46,17 +46,31 @@ class Result:
 
 
 @dataclass(frozen=True)
+class Confirmation:
+    """What the registry says of the files that have arrived."""
+
+    url: str
+    verified: int
+    """So many it has receipts for, from every destination and for exactly their bytes."""
+    missing: list[str]
+    """Paths of the others."""
+
+
+@dataclass(frozen=True)
 class Report:
     """All of a run."""
 
     results: list[Result]
     elapsed_seconds: float
     """From the first file written (or seen) to the last one visible."""
+    confirmation: Confirmation | None = None
+    """None if there is no registry."""
 
     @property
     def ok(self) -> bool:
-        """Whether every file has arrived."""
-        return bool(self.results) and not self.failures
+        """Whether every file has arrived, and the registry (if there is one) knows it."""
+        known = self.confirmation is None or not self.confirmation.missing
+        return bool(self.results) and not self.failures and known
 
     @property
     def failures(self) -> list[Result]:
@@ -75,8 +89,16 @@ class Report:
 
     def as_json(self) -> dict[str, Any]:
         """Return what --json prints."""
+        confirmation = self.confirmation
         return {
             "ok": self.ok,
+            "registry": None
+            if confirmation is None
+            else {
+                "url": confirmation.url,
+                "verified": confirmation.verified,
+                "missing": [display.json_name(path) for path in confirmation.missing],
+            },
             "files": [
                 display.json_name(result.proof.path)
                 | {
@@ -179,6 +201,11 @@ class Report:
         if self.ok:
             return Text(total + " ", style="bold") + Text(
                 "Every file arrived byte-identical, with its mtime.", style="bold green"
+            )
+        if not self.failures and self.confirmation is not None:
+            return Text(total + " ", style="bold") + Text(
+                f"Every file arrived, but the registry does not know it of {len(self.confirmation.missing)}.",
+                style="bold red",
             )
         return Text(total + " ", style="bold") + Text(
             f"{len(self.failures)} did not arrive.", style="bold red"

@@ -24,13 +24,18 @@ from penstock import display, progress
 from penstock.broker import Broker
 from penstock.broker.ports import free_ports
 from penstock.demo import samples
+from penstock.demo.errors import DemoFailed
 from penstock.demo.following import Follower
 from penstock.demo.processes import OwnCommand
 from penstock.demo.proof import prove, seems_arrived
-from penstock.demo.report import Report, Result
+from penstock.demo.registry import OwnRegistry
+from penstock.demo.report import Confirmation, Report, Result
+from penstock.demo.writing import Writer
+from penstock.registry_client import DEFAULT_URL
+from penstock.verification.hashing import Hashed
 from penstock_uploader.settings import UploaderSettings
 from servicekit.events import EVENTS_TOPIC, receipts_topic
-from servicekit.exceptions import PenstockError, UnknownTopic
+from servicekit.exceptions import UnknownTopic
 from servicekit.topics import Topics
 
 TOPIC = "demo"
@@ -42,10 +47,6 @@ STALL_SECONDS = 60.0
 SPARE_BYTES = 256 * 1024 * 1024
 
 
-class DemoFailed(PenstockError):
-    """The demo cannot go on."""
-
-
 class Demo:
     """One run. Everything that it starts or writes is gone when it is left."""
 
@@ -54,6 +55,7 @@ class Demo:
         self._keep_running = keep_running
         self._as_json = as_json
         self._state: Path | None = None
+        self._registry: OwnRegistry | None = None
         self._console = progress.error_console()
         self._chunk_size = int(UploaderSettings.model_fields["chunk_size"].default)
 
@@ -78,8 +80,9 @@ class Demo:
             if self._keep_running:
                 self._wait(broker, scratch, (uploader, downloader))
             with self._step("Stopping") as done:
-                uploader.order_stop()
-                downloader.order_stop()
+                for running in (uploader, downloader, self._registry):
+                    if running is not None:
+                        running.order_stop()
                 stack.close()
                 done("Stopped everything, removed all that was temporary")
         return 0 if report.ok else 1
@@ -109,7 +112,9 @@ class Demo:
             watch += ["--state-dir", str(self._state)]
         download = ["download", self._destination, *common]
         services = []
-        with self._step("Starting uploader and downloader") as done:
+        with self._step("Starting uploader, downloader and registry") as done:
+            if OwnRegistry.is_installed():
+                self._registry = stack.enter_context(OwnRegistry(scratch, broker.bootstrap_servers))
             for arguments, port in zip((watch, download), ports, strict=True):
                 service = OwnCommand(
                     [*arguments, "--metrics-port", str(port)],
@@ -119,9 +124,13 @@ class Demo:
                 services.append(stack.enter_context(service))
             for service, port in zip(services, ports, strict=True):
                 _await_ready(service, port)
-            done("The uploader watches, the downloader waits")
+            if self._registry is not None:
+                _await(self._registry.ready, (self._registry,), "its page")
+            done("The uploader watches, the downloader waits, the registry answers")
         self._say(f"  from  {display.shown(self._source)}")
         self._say(f"  to    {display.shown(self._destination)}")
+        if self._registry is not None:
+            self._say(f"  page  {self._registry.url}")
         return services[0], services[1]
 
     def _check_space(self, expected: list[str]) -> None:
@@ -152,7 +161,7 @@ class Demo:
             lambda path: seems_arrived(self._source, self._destination, path),
         )
         began = time.time()
-        writer = _Writer(Path(self._source), board) if self._given is None else None
+        writer = Writer(Path(self._source), board) if self._given is None else None
         if writer is None:
             board.expect(len(expected), sum(_size(self._source, path) for path in expected))
             if left_out:
@@ -174,18 +183,35 @@ class Demo:
         with self._step("Reading everything again, at the source and at the destination") as done:
             results = [self._result(path, follower) for path in expected]
             done("Read everything again: BLAKE3 and mtime of each file at both ends")
+        confirmation = self._confirm(results)
         if missing:
             for service in services:
                 if not service.running:
                     self._say(f"{service.name} has ended: {service.last_words()}")
-        return Report(results, max(0.0, last - began))
+        return Report(results, max(0.0, last - began), confirmation)
+
+    def _confirm(self, results: list[Result]) -> Confirmation | None:
+        """Ask the registry about what has arrived, as `penstock verify` does."""
+        if self._registry is None:
+            return None
+        arrived = [
+            Hashed(result.proof.path, result.proof.size, result.proof.digest)
+            for result in results
+            if result.problem is None
+        ]
+        with self._step("Asking the registry for the receipts") as done:
+            missing = self._registry.missing(TOPIC, self._source, arrived)
+            done(f"The registry has receipts for {len(arrived) - len(missing)} of {len(arrived)} files")
+        if not self._registry.running:
+            self._say(f"{self._registry.name} has ended: {self._registry.last_words()}")
+        return Confirmation(self._registry.url, len(arrived) - len(missing), missing)
 
     def _await_all(
         self,
         broker: Broker,
         follower: Follower,
         services: tuple[OwnCommand, OwnCommand],
-        writer: _Writer | None,
+        writer: Writer | None,
         expected: list[str],
     ) -> list[str]:
         """Wait until all that was written has arrived, or will not; return what is missing."""
@@ -238,9 +264,10 @@ class Demo:
             f"  put files into    {source}",
             f"  they arrive in    {display.shown(self._destination)}",
             f"  Kafka answers at  {broker.bootstrap_servers}, topic {TOPIC}",
+            *self._ways_to_look(source),
             f"  what was sent     penstock ledger {ask}",
             f"  wait for all      penstock wait-drained {ask}",
-            f"  logs              {scratch}/watch.log, download.log",
+            f"  logs              {scratch}/watch.log, download.log, registry.log",
         ):
             self._say(line)
         with contextlib.suppress(KeyboardInterrupt):
@@ -250,6 +277,16 @@ class Demo:
             for service in services:
                 if not service.running:
                     raise DemoFailed(f"{service.name} has ended: {service.last_words()}")
+
+    def _ways_to_look(self, source: str) -> list[str]:
+        if self._registry is None:
+            return []
+        there = "" if self._registry.url == DEFAULT_URL else f" --registry {self._registry.url}"
+        return [
+            f"  see it all at     {self._registry.url}",
+            f"  how it goes       penstock status --watch{there}",
+            f"  what has arrived  penstock verify {shlex.quote(source)} --stream {TOPIC}{there}",
+        ]
 
     # Telling
 
@@ -284,47 +321,6 @@ class Demo:
         mark = Text("✓ ", style="green") if progress.utf8(self._console) else Text("- ")
         took = Text(f"  {display.seconds(time.monotonic() - began)}", style="dim")
         self._console.print(mark + Text(said[0] if said else doing) + took, soft_wrap=True)
-
-
-class _Writer(threading.Thread):
-    """Writes the samples while they are watched, and lets one file grow."""
-
-    def __init__(self, directory: Path, board: progress.Board) -> None:
-        super().__init__(name="writer", daemon=True)
-        self._directory = directory
-        self._board = board
-        self._stopping = threading.Event()
-        self.written: list[str] = []
-        self.done = False
-        self.failure: DemoFailed | None = None
-
-    def run(self) -> None:
-        """Write everything."""
-        todo = samples.samples()
-        self._board.expect(len(todo) + 1, sum(sample.size for sample in todo))
-        try:
-            growing = samples.grow(self._directory)
-            steps = max(1, len(todo) // samples.APPENDED_LINES)
-            for number, sample in enumerate(todo):
-                if self._stopping.is_set():
-                    return
-                samples.write(self._directory, sample)
-                self.written.append(sample.path)
-                if number % steps == 0:
-                    next(growing, None)
-            for _ in growing:  # the rest, in its own time: a logger is slow
-                if self._stopping.wait(0.05):
-                    return
-            self.written.append(samples.APPENDED)
-            self.done = True
-        except OSError as error:
-            self.failure = DemoFailed(f"cannot write the demo's files: {error.strerror} ({error.filename!r})")
-
-    def stop(self) -> None:
-        """End."""
-        self._stopping.set()
-        if self.is_alive():
-            self.join()
 
 
 def _settings(broker: Broker) -> UploaderSettings:
