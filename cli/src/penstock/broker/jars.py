@@ -96,7 +96,7 @@ def ensure_jars(progress: Progress | None = None) -> tuple[Path, ...]:
                 if missing:
                     if progress:
                         progress(f"Downloading Apache Kafka {KAFKA_VERSION} (35 MB, once) to {directory}")
-                    _download(missing, directory)
+                    download(missing, directory)
     except OSError as error:
         raise JarsError(
             f"cannot keep Kafka's libraries in {directory} ({error.strerror or error}): make it writable, or "
@@ -104,20 +104,21 @@ def ensure_jars(progress: Progress | None = None) -> tuple[Path, ...]:
         ) from error
     for jar in jars:
         path = directory / jar.filename
-        if _sha256(path) != jar.sha256:
+        if sha256_of(path) != jar.sha256:
             raise JarsError(
                 f"{path} is damaged (its SHA-256 is not that of {jar.coordinates}): delete it and start again"
             )
     return tuple(directory / jar.filename for jar in jars)
 
 
-def _sha256(path: Path) -> str:
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file, hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _download(jars: Iterable[Jar], directory: Path) -> None:
-    """Put verified jars into `directory`, each one appearing whole."""
+def download(jars: Iterable[Jar], directory: Path) -> None:
+    """Put verified jars into `directory`, each one appearing whole. Raises `JarsError`."""
     from jgo.config import GlobalSettings
     from jgo.maven import MavenContext
     from jgo.maven._core import DEFAULT_REMOTE_REPOS
@@ -135,7 +136,7 @@ def _download(jars: Iterable[Jar], directory: Path) -> None:
                     f"cannot download {jar.coordinates} from a Maven repository: is this machine online, and "
                     f"does it need HTTPS_PROXY? ({reason[:300]})"
                 ) from error
-            if _sha256(path) != jar.sha256:
+            if sha256_of(path) != jar.sha256:
                 raise JarsError(
                     f"refused {jar.coordinates}: what the Maven repository sent does not have the locked "
                     "SHA-256: find out what changes downloads on the way, or try another network"
@@ -158,7 +159,7 @@ def write_lock() -> None:
         artifacts = [d.artifact for d in [*roots, *transitive] if d.scope in {"compile", "runtime"}]
         artifacts += [context.project(g, a).at_version(v).artifact() for g, a, v in LOGGING]
         lines = [
-            f"{artifact.groupId}:{artifact.artifactId}:{artifact.version} {_sha256(artifact.resolve())}\n"
+            f"{artifact.groupId}:{artifact.artifactId}:{artifact.version} {sha256_of(artifact.resolve())}\n"
             for artifact in artifacts
             if artifact.artifactId not in UNUSED
         ]
