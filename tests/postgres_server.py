@@ -33,10 +33,9 @@ _STOP_SECONDS = 30
 
 def _archive() -> Path:
     """Return the verified archive with PostgreSQL's programs for this machine; fetch it, if need be."""
-    names = {"x86_64": "amd64", "AMD64": "amd64", "aarch64": "arm64v8", "arm64": "arm64v8"}
-    wanted = (
-        f"embedded-postgres-binaries-{sys.platform}-{machine.get(platform.machine(), platform.machine())}"
-    )
+    names = {"x86_64": "amd64", "aarch64": "arm64v8", "arm64": "arm64v8"}
+    machine = names.get(platform.machine(), platform.machine())
+    wanted = f"embedded-postgres-binaries-{sys.platform}-{machine}"
     [jar] = [jar for jar in locked_jars(LOCK) if jar.artifact == wanted] or [None]
     if jar is None:
         raise RuntimeError(f"{LOCK.name} names no {wanted}: tests of PostgreSQL cannot run on this machine")
