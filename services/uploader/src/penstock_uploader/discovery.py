@@ -34,7 +34,7 @@ class Discovery:
         existing: bool,
         trust_times: bool,
         is_hopeless: Callable[[str, Fingerprint], bool],
-        ready: Callable[[str, int], None],
+        ready: Callable[[str, Fingerprint], None],
         gone: Callable[[str], None],
     ) -> None:
         """`active`: what is on its way. `trust_times`: whether the files' times are by this machine's clock.
@@ -139,7 +139,7 @@ class Discovery:
                 continue
             self._ready_ns.setdefault(path, time.time_ns())
             self._schedule.add(path, fingerprint.size)
-            self._ready(path, fingerprint.size)
+            self._ready(path, fingerprint)
         return bool(due)
 
     def rest(self, path: str) -> Rest:

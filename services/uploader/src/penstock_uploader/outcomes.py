@@ -6,6 +6,7 @@ import logging
 import time
 from dataclasses import dataclass, field
 
+from chunkproto import UploadId
 from penstock_uploader import metrics
 from penstock_uploader.answerbook import Answer, Outcome, Resend
 from penstock_uploader.answers import Effect
@@ -13,7 +14,7 @@ from penstock_uploader.discovery import Discovery
 from penstock_uploader.ledger import Ledger, stored
 from penstock_uploader.removal import Removals
 from penstock_uploader.reporting import Reporting
-from penstock_uploader.transfer import Transfer
+from penstock_uploader.transfer import GivenUp, Transfer
 from penstock_uploader.troubles import Troubles
 
 log = logging.getLogger(__name__)
@@ -74,8 +75,13 @@ class Outcomes:
         )
         self._discovery.finished(path)
 
+    def aborted(self, transfer: Transfer, reason: GivenUp) -> None:
+        """Take note: an upload of several records is given up."""
+        self._reporting.aborted(transfer, reason)
+
     def unchanged(self, path: str) -> None:
         """Take note: there was nothing to send."""
+        self._reporting.unchanged(path)
         metrics.FILES_UNCHANGED.inc()
         self._troubles.over(path)
         self._discovery.finished(path)
@@ -86,11 +92,12 @@ class Outcomes:
 
     def gone(self, path: str, resend: Resend | None) -> None:
         """Take note: there is no file at a path any more."""
-        self._troubles.over(path)
+        was_in_trouble = self._troubles.over(path)
         self._discovery.finished(path)
         if self._once is not None:
             self._once.failed[path] = "there is no such file"
         if resend is None:
+            self._reporting.vanished(path, certainly=was_in_trouble)
             return
         log.error("%s should be sent again, but is gone", path)
         answers = self._ledger.answers.of(resend.version)
@@ -100,14 +107,26 @@ class Outcomes:
                 resends = known.resends if known else 0
                 answer = Answer(name, Outcome.FAILED, "source-gone", known.upload if known else None, resends)
                 self._ledger.answers.put(resend.version, answer, time.time_ns() // 1_000_000)
-        self._reporting.failed(path, "source-gone", "it should be sent again, but is gone")
+        why = "it should be sent again, but is gone"
+        self._reporting.failed(path, "source-gone", why)
+        for name in resend.to:
+            self._reporting.tell_failed(
+                path, "source-gone", why, self._size_of(resend.version), resend.version, name
+            )
 
-    def trouble(self, path: str, reason: str, message: str, *, permanent: bool) -> None:
-        """Take note: a file cannot be sent. It is tried again later, unless that is hopeless."""
+    def trouble(self, path: str, reason: str, message: str, *, permanent: bool, wanted: bool) -> None:
+        """Take note: a file cannot be sent. It is tried again later, unless that is hopeless.
+
+        `wanted`: it certainly had to be sent; else it may be one that was sent and only looks different.
+        """
         trouble, is_news = self._troubles.note(path, reason, message, permanent=permanent)
         if is_news:
             log.error("%s cannot be sent: %s", path, message)
             self._reporting.failed(path, reason, message)
+        if wanted or self._reporting.is_waited_for(path):
+            # Each time: before each try, the file is told to be discovered.
+            size = trouble.fingerprint.size if trouble.fingerprint else 0
+            self._reporting.tell_failed(path, reason, message, size)
         if self._once is not None:
             self._once.failed[path] = message
         elif not permanent:
@@ -120,9 +139,17 @@ class Outcomes:
             log.warning("%s asks for %s again: %s", answer.destination, path, answer.reason)
         elif answer.outcome is Outcome.FAILED:
             log.error("%s refuses %s: %s", answer.destination, path, answer.reason)
-            self._reporting.failed(
-                path, answer.reason or "rejected", f"{answer.destination}: {answer.reason}"
+            reason = answer.reason or "rejected"
+            self._reporting.failed(path, reason, f"{answer.destination}: {answer.reason}")
+            again = f"it was sent again {answer.resends} times" if answer.resends else "it is not sent again"
+            upload = answer.upload or effect.version
+            self._reporting.tell_failed(
+                path, reason, again, self._size_of(upload), upload, answer.destination
             )
         elif answer.outcome is Outcome.DELIVERED:
             self._reporting.delivered(path, answer.destination)
             self._removals.delivered(effect.version)
+
+    def _size_of(self, upload_id: UploadId) -> int:
+        upload = self._ledger.upload(upload_id)
+        return 0 if upload is None else upload.fingerprint.size

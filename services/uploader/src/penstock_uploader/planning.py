@@ -18,6 +18,7 @@ from penstock_uploader.reading import Opened
 from penstock_uploader.recall import Recall, Recalled
 from penstock_uploader.settings import UploaderSettings
 from penstock_uploader.transfer import Transfer
+from servicekit.filesystem import Fingerprint
 from servicekit.topics import TopicInfo
 
 log = logging.getLogger(__name__)
@@ -112,6 +113,13 @@ class Planner:
             transfer.recalled = recalled
             return _to_check(transfer, recalled.digest)
         return self._to_send(transfer, opened.mode, rest.since_ns, None, ())
+
+    def may_be_known(self, path: str, fingerprint: Fingerprint) -> bool:
+        """Whether a file that looks like this may well be the one that was sent, or need not be."""
+        known = self._ledger.file(path)
+        if known is not None and known.fingerprint is not None:
+            return known.fingerprint.same_content(fingerprint)
+        return self._recall.of(wire_path(self._prefix, path)) is not None
 
     def _to_send(
         self,

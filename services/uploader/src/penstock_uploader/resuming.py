@@ -12,7 +12,7 @@ from penstock_uploader.producing import produce_end, produce_whole
 from penstock_uploader.reading import open_beneath
 from penstock_uploader.schedule import Schedule
 from penstock_uploader.sending import ProducerLost
-from penstock_uploader.transfer import Changed, Transfer
+from penstock_uploader.transfer import Changed, GivenUp, Transfer
 from penstock_uploader.transfers import Listener, Transfers
 
 log = logging.getLogger(__name__)
@@ -51,16 +51,16 @@ class Resuming:
             try:
                 why_not = self._go_on(upload, transfer)
                 if why_not is not None:
-                    self._transfers.begin_again(transfer, why_not)
+                    self._transfers.begin_again(transfer, *why_not)
             except ProducerLost as error:
                 lost = error
         if lost is not None:
             raise lost
 
-    def _go_on(self, upload: Upload, transfer: Transfer) -> str | None:
-        """Go on with an upload if that is possible; else say why not."""
+    def _go_on(self, upload: Upload, transfer: Transfer) -> tuple[str, GivenUp] | None:
+        """Go on with an upload if that is possible; else say why not, in a few words and in one."""
         if upload.state is State.ABORTING:
-            return "given up before a restart"
+            return "given up before a restart", GivenUp.SUPERSEDED
         if upload.state is State.ENDING:
             transfer.acked = transfer.plan.count
             self._transfers.active[upload.path] = transfer
@@ -69,15 +69,15 @@ class Resuming:
         try:
             opened = open_beneath(self._root, upload.path)
         except OSError:
-            return "its file is gone"
+            return "its file is gone", GivenUp.VANISHED
         transfer.fd = opened.fd
         if stored(opened.fingerprint) != upload.fingerprint:
-            return "its file was changed"
+            return "its file was changed", GivenUp.CHANGED
         transfer.fingerprint = opened.fingerprint
         if transfer.plan.is_single:
             return self._send_whole(transfer)
         if self._planner.age_problem(upload.began_ms) or not self._schedule.takes_turns(transfer.plan.size):
-            return "it began too long ago"
+            return "it began too long ago", GivenUp.TOO_SLOW
         log.info("%s: going on at chunk %d of %d", upload.path, upload.chunks + 1, transfer.plan.count)
         transfer.produce_from = transfer.acked = upload.chunks
         self._transfers.active[upload.path] = transfer
@@ -85,14 +85,14 @@ class Resuming:
         self._listener.began(transfer)
         return None
 
-    def _send_whole(self, transfer: Transfer) -> str | None:
+    def _send_whole(self, transfer: Transfer) -> tuple[str, GivenUp] | None:
         try:
             data = transfer.read(transfer.plan.size, 0)
             untouched = transfer.is_untouched()
         except (OSError, Changed):
             untouched = False
         if not untouched or blake3(data).digest() != transfer.digest:
-            return "its file was changed"
+            return "its file was changed", GivenUp.CHANGED
         transfer.close()
         self._transfers.active[transfer.path] = transfer
         self._listener.began(transfer)

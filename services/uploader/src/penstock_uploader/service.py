@@ -101,6 +101,7 @@ class Uploader:
             try:
                 self._loop(stop)
                 self._drain()
+                parts.reporting.stopped()
                 if self._only is not None:
                     self._interrupted(
                         (*parts.discovery.settle.paths(), *parts.schedule, *parts.transfers.active)
@@ -330,7 +331,15 @@ class Uploader:
             self.health.problem("kafka", problem)
         else:
             self.health.ok("kafka")
-        self._parts.reporting.beat(self.health.problems)
+        if self._parts.reporting.beat_is_due():
+            self._parts.reporting.beat(
+                {
+                    "problems": self.health.problems,
+                    "files_in_flight": len(self._parts.transfers.active),
+                    "files_waiting": len(self._parts.discovery.settle) + len(self._parts.schedule),
+                    "files_failed": len(self._parts.troubles),
+                }
+            )
 
     def __str__(self) -> str:
         return f"uploader of {self._root} to {self._settings.topic}"

@@ -129,6 +129,7 @@ class UploaderSettings(ServiceSettings):
         ),
     )
     events_topic: str | None = Field(EVENTS_TOPIC, description="Topic for telemetry. Empty: none is sent.")
+    heartbeat_seconds: Seconds = Field(10.0, gt=0, description="Interval of heartbeats.")
 
     @property
     def root(self) -> str:

@@ -125,7 +125,12 @@ def set_up(
     troubles = Troubles(settings.root)
     active: dict[str, Transfer] = {}
     reporting = Reporting(
-        settings, source_id=source_id, prefix=prefix, observer=observer, telemetry=telemetry
+        settings,
+        source_id=source_id,
+        prefix=prefix,
+        observer=observer,
+        telemetry=telemetry,
+        once=once is not None,
     )
     rate = RateLimit(
         None if settings.rate_limit is None else int(settings.rate_limit),
@@ -150,7 +155,9 @@ def set_up(
         existing=settings.existing,
         trust_times=not watch.polling,
         is_hopeless=troubles.keeps,
-        ready=reporting.discovered,
+        ready=lambda path, fingerprint: reporting.discovered(
+            path, fingerprint.size, is_news=not planner.may_be_known(path, fingerprint)
+        ),
         gone=lambda path: outcomes.gone(path, transfers.resends.pop(path, None)),
     )
     removals = Removals(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import ClassVar
 
 from blake3 import blake3
 
@@ -14,8 +16,28 @@ from penstock_uploader.recall import Recalled
 from servicekit.filesystem import Fingerprint
 
 
+class GivenUp(StrEnum):
+    """Why an upload was given up, in one word. The values are in events: never renamed."""
+
+    CHANGED = "changed"
+    VANISHED = "vanished"
+    UNREADABLE = "unreadable"
+    TOO_SLOW = "too-slow"
+    """The topic's retention may soon eat its first records."""
+    SUPERSEDED = "superseded"
+    """Nothing is wrong with the file: another upload begins in its place."""
+
+
 class Changed(Exception):
     """The file is not what it was when it was opened."""
+
+    reason: ClassVar[GivenUp] = GivenUp.CHANGED
+
+
+class TooSlow(Changed):
+    """It took so long to send the file that it has to begin again."""
+
+    reason = GivenUp.TOO_SLOW
 
 
 @dataclass(slots=True, eq=False)

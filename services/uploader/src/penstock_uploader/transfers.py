@@ -28,7 +28,7 @@ from penstock_uploader.producing import produce_abort, produce_chunk, produce_en
 from penstock_uploader.reading import open_beneath, seconds_until_tick_over
 from penstock_uploader.schedule import Schedule, Step
 from penstock_uploader.sending import Kind, ProducerLost, Report, Sending
-from penstock_uploader.transfer import Changed, Transfer
+from penstock_uploader.transfer import Changed, GivenUp, TooSlow, Transfer
 from servicekit.filesystem import will_read_once
 
 log = logging.getLogger(__name__)
@@ -51,6 +51,9 @@ class Listener(Protocol):
     def acknowledged(self, transfer: Transfer) -> None:
         """Take note: all of it is acknowledged, and the ledger says so."""
 
+    def aborted(self, transfer: Transfer, reason: GivenUp) -> None:
+        """Take note: an upload of several records is given up."""
+
     def unchanged(self, path: str) -> None:
         """Take note: there was nothing to send."""
 
@@ -60,8 +63,8 @@ class Listener(Protocol):
     def gone(self, path: str, resend: Resend | None) -> None:
         """Take note: there is no file at the path any more."""
 
-    def trouble(self, path: str, reason: str, message: str, *, permanent: bool) -> None:
-        """Take note: the file cannot be sent, for now or for good."""
+    def trouble(self, path: str, reason: str, message: str, *, permanent: bool, wanted: bool) -> None:
+        """Take note: the file cannot be sent, for now or for good; `wanted`: it certainly had to be."""
 
 
 class Transfers:
@@ -166,7 +169,9 @@ class Transfers:
                 raise
         except Unsendable as problem:
             self._schedule.done(path)
-            self._listener.trouble(path, "unsendable", str(problem), permanent=True)
+            self._listener.trouble(
+                path, "unsendable", str(problem), permanent=True, wanted=resend is not None
+            )
         except Changed as changed:
             self._schedule.done(path)
             log.debug("%s changed while it was read (%s)", path, changed)
@@ -178,7 +183,13 @@ class Transfers:
                 self._listener.gone(path, resend)
             else:
                 self._put_back(path, resend)
-                self._listener.trouble(path, "unreadable", error.strerror or str(error), permanent=False)
+                self._listener.trouble(
+                    path,
+                    "unreadable",
+                    error.strerror or str(error),
+                    permanent=False,
+                    wanted=resend is not None,
+                )
         finally:
             if fd is not None:
                 os.close(fd)
@@ -232,17 +243,20 @@ class Transfers:
             if transfer.next_index == plan.count:
                 self._read_to_end(transfer)
         except Changed as changed:
-            self._give_up(transfer, str(changed))
+            self._give_up(transfer, str(changed), changed.reason)
         except OSError as error:
-            self._listener.trouble(transfer.path, "unreadable", error.strerror or str(error), permanent=False)
-            self._give_up(transfer, f"it could not be read: {error.strerror or error}")
+            why = error.strerror or str(error)
+            self._listener.trouble(
+                transfer.path, "unreadable", why, permanent=False, wanted=not transfer.checking
+            )
+            self._give_up(transfer, f"it could not be read: {why}", GivenUp.UNREADABLE)
 
     def _check_age(self, transfer: Transfer) -> None:
-        """Raise Changed if retention may soon eat the upload's first records: it must begin again."""
+        """Raise TooSlow if retention may soon eat the upload's first records: it must begin again."""
         problem = None if transfer.checking else self.planner.age_problem(transfer.began_ms)
         if problem is not None:
-            self._listener.trouble(transfer.path, "too-slow", problem, permanent=False)
-            raise Changed("it took too long")
+            self._listener.trouble(transfer.path, "too-slow", problem, permanent=False, wanted=True)
+            raise TooSlow("it took too long")
 
     def _read_to_end(self, transfer: Transfer) -> None:
         digest = transfer.hasher.digest()
@@ -386,7 +400,7 @@ class Transfers:
 
     # When it goes wrong
 
-    def _give_up(self, transfer: Transfer, why: str) -> None:
+    def _give_up(self, transfer: Transfer, why: str, reason: GivenUp) -> None:
         """Drop an upload of which some may be on the topic, and say so there; the file is looked at again."""
         self._schedule.done(transfer.path)
         transfer.close()
@@ -395,13 +409,14 @@ class Transfers:
             self._listener.retry(transfer.path, 1.0)
             return
         log.info("%s is given up (%s) and sent again once it rests", transfer.path, why)
-        self._abort(transfer, why)
+        self._abort(transfer, why, reason)
 
-    def _abort(self, transfer: Transfer, why: str) -> None:
+    def _abort(self, transfer: Transfer, why: str, reason: GivenUp) -> None:
         """Say on the wire that an upload of several records is given up."""
         if not transfer.aborting:
             transfer.aborting = True
             self._ledger.aborting(transfer.sent[0], why)
+            self._listener.aborted(transfer, reason)
         produce_abort(self.sending, transfer, why)
 
     def replace_producer(self) -> None:
@@ -424,11 +439,11 @@ class Transfers:
             transfer.again = True
             if not transfer.aborting:
                 self._ask_again(transfer)
-            self._abort(transfer, "the producer was replaced")
+            self._abort(transfer, "the producer was replaced", GivenUp.SUPERSEDED)
         if dropped:
             self._ledger.drop(dropped)
 
-    def begin_again(self, transfer: Transfer, why: str) -> None:
+    def begin_again(self, transfer: Transfer, why: str, reason: GivenUp) -> None:
         """Give up what an earlier run had begun; its file is looked at again."""
         transfer.close()
         self._ask_again(transfer)
@@ -437,7 +452,7 @@ class Transfers:
             self._listener.retry(transfer.path, 0.0)
         else:
             self.active[transfer.path] = transfer
-            self._abort(transfer, why)
+            self._abort(transfer, why, reason)
 
     def _ask_again(self, transfer: Transfer) -> None:
         """Keep in mind that destinations had asked for this upload: it must still be made."""
@@ -453,6 +468,8 @@ class Transfers:
         for transfer in list(self.active.values()):
             self._schedule.done(transfer.path)
             transfer.close()
+            if not (transfer.checking or transfer.plan.is_single or transfer.aborting):
+                self._listener.aborted(transfer, GivenUp.SUPERSEDED)
             self._listener.retry(transfer.path, 0.0)
         self.active.clear()
 

@@ -48,9 +48,9 @@ class Troubles:
         self._by_path[path] = trouble
         return trouble, known is None or known.message != message
 
-    def over(self, path: str) -> None:
-        """Note that nothing is wrong with this file (any more)."""
-        self._by_path.pop(path, None)
+    def over(self, path: str) -> bool:
+        """Note that nothing is wrong with this file (any more); whether there was."""
+        return self._by_path.pop(path, None) is not None
 
     def keeps(self, path: str, fingerprint: Fingerprint) -> bool:
         """Whether a scan that meets this file need not look at it: it is hopeless, or tried again anyway."""

@@ -315,8 +315,8 @@ class FileAborted(UploadTelemetry):
     type = "dev.penstock.file.aborted"
 
     reason: str
-    """One word: the file was `changed` or `vanished`, became `unreadable`, or is `too-slow` for the topic's
-    retention; `producer-replaced`, `topic-replaced`, `restarted`: it begins again for that."""
+    """One word: `changed`, `vanished` or `unreadable` is the file; sending it was `too-slow` for the topic's
+    retention; `superseded`: another upload begins in its place, after a restart or with another producer."""
 
 
 class FileFailed(UploadTelemetry):
@@ -329,9 +329,10 @@ class FileFailed(UploadTelemetry):
     destination: Annotated[str, Field(max_length=249)] = ""
     """Which one is given up; empty: the file goes to none."""
     reason: str
-    """One word: the file's name is no `path` that can travel; it is too large for the topic's `retention`, or
-    `too-slow` for it; it is `unreadable`; it `vanished` before it was sent; `source-gone`: it should be sent
-    again, but is not there any more. Of a destination, the reason of its last rejection."""
+    """One word. `unsendable`: no such name can travel, or the topic would not keep it long enough;
+    `unreadable`; `too-slow`: sending it took too long for the topic's retention; `vanished`: it was gone
+    before it was sent; `source-gone`: it should be sent again, but is not there any more. Of a destination:
+    the reason of its last rejection, or `range-lost`."""
     detail: str = ""
     """One line for people."""
 
