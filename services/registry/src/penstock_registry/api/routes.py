@@ -6,8 +6,8 @@ from typing import Annotated, Final, Literal, TypeVar
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, HTTPException, Path, Query, Request, Response
-from fastapi.sse import EventSourceResponse
 from pydantic import BaseModel
+from starlette.responses import StreamingResponse
 
 from penstock_registry.api import models
 from penstock_registry.api.answering import answer, etag_of
@@ -231,7 +231,7 @@ def problems(request: Request, queries: Asked) -> Response:
 
 @router.get(
     "/events",
-    response_class=EventSourceResponse,
+    response_class=StreamingResponse,
     responses={
         200: {
             "description": (
@@ -247,4 +247,6 @@ async def events(request: Request, stream: StreamFilter = None) -> Response:
     live: Live = request.app.state.live
     if live.full:
         return problem(503, "too many listen already; ask /overview instead", {"Retry-After": "10"})
-    return EventSourceResponse(live.listen(stream), headers={"X-Accel-Buffering": "no"})
+    return StreamingResponse(
+        live.listen(stream), media_type="text/event-stream", headers={"X-Accel-Buffering": "no"}
+    )

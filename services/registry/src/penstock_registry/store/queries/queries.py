@@ -189,7 +189,7 @@ def _in_short(error: Exception) -> str:
 
 def _topics(connection: Connection) -> dict[int, str]:
     found = connection.execute(select(streams.c.id, streams.c.topic).limit(MOST_STREAMS))
-    return dict(row.tuple() for row in found)
+    return {row.id: row.topic for row in found}
 
 
 def _services(connection: Connection, now: float) -> list[models.Service]:
