@@ -70,7 +70,7 @@ let data = undefined;
 let failure = null;
 let loading = null;
 let loadedAt = 0;
-let clockAhead = 0;
+let clockAhead = -Infinity;
 let failuresKnown = null;
 
 const live = new Live({ heard, lost, locked: lock });
@@ -78,7 +78,8 @@ const live = new Live({ heard, lost, locked: lock });
 function heard(news) {
   app.overview = news;
   app.lost = "";
-  clockAhead = news.at - Date.now() / 1000;
+  // An overview is never from the future, but it may be an old one that still holds.
+  clockAhead = Math.max(clockAhead, news.at - Date.now() / 1000);
   app.speeds.note(news);
   if (failuresKnown !== null && news.failures_total > failuresKnown) {
     const more = news.failures_total - failuresKnown;
@@ -157,7 +158,7 @@ async function reload() {
 }
 
 function draw() {
-  app.now = Date.now() / 1000 + clockAhead;
+  app.now = Date.now() / 1000 + (Number.isFinite(clockAhead) ? clockAhead : 0);
   const shown = app.locked ? login : view;
   const failures = app.overview?.failures_total;
   const name = shown ? shown.title(app.route, data) : "Nothing here";
