@@ -88,10 +88,10 @@ def partitions(draw):
 
 
 groups = st.builds(Group, st.booleans(), st.integers(0, 80))
-readings = st.builds(Reading, st.lists(partitions(), min_size=1, max_size=70).map(tuple), groups)
+readings = st.builds(Reading, st.lists(partitions(), min_size=1, max_size=20).map(tuple), groups)
 quiet = st.builds(
     Reading,
-    st.lists(st.just(Partition(0, 7, 7)), min_size=1, max_size=70).map(tuple),
+    st.lists(st.just(Partition(0, 7, 7)), min_size=1, max_size=20).map(tuple),
     groups,
 )
 failures = st.just(AWAY) | st.just(Reading((), Group(True, 0)))

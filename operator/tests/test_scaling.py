@@ -116,6 +116,10 @@ class TestLimits:
         busy = play(LAG, reading(10**6), 8, seconds=60)[-1].state
         assert decide(settled(replace(LAG, max_replicas=2), reading(10**6), 8), busy, 61).replicas == 2
 
+    def test_and_no_further_in_the_same_step(self):
+        calm = play(LAG, reading(), 8, seconds=285)[-1].state
+        assert decide(settled(replace(LAG, max_replicas=4), reading(), 8), calm, 300).replicas == 4
+
     def test_external_stays_in_the_limits_too(self):
         policy = Policy(mode=Mode.EXTERNAL, min_replicas=2, max_replicas=6)
         assert decide(inputs(policy, reading(), 3, asked=9), State(), 0).replicas == 6
@@ -221,6 +225,34 @@ class TestPace:
         assert changes(8, play(LAG, reading(), 8, seconds=299, state=state)) == [8]
         assert changes(8, play(LAG, reading(), 8, seconds=600, state=state)) == [8, 4, 3, 2, 1]
 
+    @pytest.mark.parametrize(
+        ("group", "reason"),
+        [
+            (Group(False, 8), "Rebalancing"),
+            (Group(True, 7), "MembersMissing"),
+            (Group(True, 9), "ForeignMembers"),
+        ],
+    )
+    def test_what_keeps_a_group_from_settling_is_named(self, group: Group, reason: str):
+        found = Reading(reading(10**6).partitions, group)
+        state = decide(inputs(LAG, found, 8), State(), 0).state
+        assert decide(inputs(LAG, found, 8), state, 599).group.status is False
+        late = decide(inputs(LAG, found, 8), state, 600).group
+        assert (late.status, late.reason) == (True, reason)
+
+    def test_after_external_the_window_begins_anew(self):
+        calm = play(LAG, reading(), 8, seconds=285)[-1].state
+        external = replace(LAG, mode=Mode.EXTERNAL)
+        between = decide(settled(external, reading(), 8, asked=8), calm, 290).state
+        assert decide(settled(LAG, reading(), 8), between, 300).replicas == 8
+
+    def test_a_clock_that_was_set_back_does_not_stretch_ten_minutes(self):
+        found = reading(stable=False)
+        state = decide(inputs(LAG, found, 8), State(changed_at=10.0**6), 10**6).state
+        state = decide(inputs(LAG, found, 8), state, 0).state
+        assert decide(inputs(LAG, found, 8), state, 599).replicas == 8
+        assert decide(inputs(LAG, found, 8), state, 600).replicas == 4
+
     def test_after_a_restart_nothing_shrinks_for_a_whole_window(self):
         ready = play(LAG, reading(), 8, seconds=285)[-1].state
         assert decide(settled(LAG, reading(), 8), ready, 300).replicas == 4
@@ -260,7 +292,12 @@ class TestZero:
         assert (decision.replicas, decision.reason) == (8 if mode is Mode.PARTITIONS else 1, "ScaledOut")
 
     def test_stays_zero_after_a_restart(self):
-        assert decide(settled(TO_ZERO, reading(), 0), State(), 0).replicas == 0
+        decision = decide(settled(TO_ZERO, reading(), 0), State(), 0)
+        assert (decision.replicas, decision.reason) == (0, "Idle")
+
+    def test_is_not_woken_by_records_that_another_member_of_its_group_has_read(self):
+        idle = play(TO_ZERO, reading(end=5), 1, seconds=60)[-1]
+        assert decide(settled(TO_ZERO, reading(end=6), 0), idle.state, 75).replicas == 0
 
     def test_is_not_grown_to_on_the_way(self):
         policy = replace(TO_ZERO, mode=Mode.PARTITIONS)
@@ -269,6 +306,22 @@ class TestZero:
     def test_does_not_wait_for_a_group_that_never_settles(self):
         state = decide(inputs(TO_ZERO, reading(stable=False), 1), State(), 0).state
         assert decide(inputs(TO_ZERO, reading(stable=False), 1), state, 60).replicas == 0
+
+    def test_comes_after_idle_seconds_of_a_clock_that_was_set_back(self):
+        state = decide(settled(TO_ZERO, reading(), 1), State(), 10**6).state
+        state = decide(settled(TO_ZERO, reading(), 1), state, 0).state
+        assert decide(settled(TO_ZERO, reading(), 1), state, 59).replicas == 1
+        assert decide(settled(TO_ZERO, reading(), 1), state, 60).replicas == 0
+
+    def test_expects_no_group(self):
+        found = reading(stable=False, members=1)
+        state = decide(inputs(TO_ZERO, found, 0), State(), 0).state
+        assert decide(inputs(TO_ZERO, found, 0), state, 900).group.status is False
+
+    def test_is_no_limit(self):
+        policy = replace(TO_ZERO, mode=Mode.PARTITIONS, max_replicas=4)
+        assert decide(settled(policy, reading(10), 0), State(), 0).limited.status is True
+        assert decide(settled(policy, reading(), 0), State(), 0).limited.status is False
 
     def test_at_once_when_suspended_whatever_else_holds(self):
         for found in (reading(10**6), reading(unfinished=1), AWAY):

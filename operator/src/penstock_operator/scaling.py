@@ -245,7 +245,7 @@ def _suspended() -> Decision:
 def _demand(policy: Policy, reading: Reading) -> int:
     if policy.mode is Mode.PARTITIONS:
         return round_up(len(reading.partitions), policy.partitions_per_replica)
-    return max(round_up(reading.lag, policy.lag_per_replica), min(1, reading.unfinished))
+    return round_up(reading.lag, policy.lag_per_replica)
 
 
 def _fit(demand: int, policy: Policy, partitions: int, ceiling: int) -> int:
