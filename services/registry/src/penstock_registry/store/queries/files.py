@@ -8,6 +8,7 @@ from typing import Any, Final, Literal
 from uuid import UUID
 
 from sqlalchemy import (
+    BigInteger,
     ColumnElement,
     Connection,
     Double,
@@ -19,6 +20,7 @@ from sqlalchemy import (
     literal,
     literal_column,
     select,
+    true,
     tuple_,
 )
 
@@ -27,7 +29,7 @@ from penstock_registry.store.queries import cursors, rows
 from penstock_registry.store.queries.answers import seen_by
 from penstock_registry.store.queries.cursors import Key
 from penstock_registry.store.queries.walking import WALK, Columns, Conditions, Leg, follow
-from penstock_registry.store.schema import PATH_INDEX_BYTES, files, name_key, stream_key
+from penstock_registry.store.schema import PATH_INDEX_BYTES, files, name_key, stream_key, streams
 
 Order = Literal["recent", "path"]
 
@@ -37,7 +39,7 @@ _BY_PATH, _BY_NAME = 0, 1
 # As in the index: literals, for a parameter would not match it.
 HEAD: Final = func.substr(
     files.c.path, literal_column("1"), literal_column(str(PATH_INDEX_BYTES)), type_=LargeBinary
-).label("head")
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +84,9 @@ def page(
     types = (int, int, bytes, UUID) if wanted.search or wanted.by_path else (float, UUID)
     after = None if cursor is None else cursors.decode(cursor, wanted.mark, *types)
     if wanted.search:
-        legs = listing.searched(sorted(topics), after)
+        legs = listing.searched(after)
     elif wanted.by_path:
-        legs = listing.by_path(sorted(topics), after)
+        legs = listing.by_path(after)
     else:
         legs = listing.recent(after)
     found, end = follow(connection, legs, limit, most)
@@ -117,10 +119,13 @@ class _Listing:
         if after is not None:
             at, last = after
             bounds.append(tuple_(*key) < tuple_(literal(at, Double), literal(last, Uuid)))
-        branches = [select(files).where(*bounds)]
         walks_states = bool(wanted.states) and wanted.destination is None
-        if walks_states:
-            branches = [branches[0].where(files.c.state == state) for state in sorted(wanted.states)]
+        base = select(files).where(*bounds).order_by(*(column.desc() for column in key))
+
+        def branches(most: int) -> list[Select[Any]]:
+            if not walks_states:
+                return [base.limit(most)]
+            return [base.where(files.c.state == state).limit(most) for state in sorted(wanted.states)]
 
         def fits(columns: Columns) -> Conditions:
             conditions = self._common(columns, states=not walks_states)
@@ -128,32 +133,31 @@ class _Listing:
                 conditions.append(_begins(columns.path, wanted.path_prefix))
             return conditions
 
-        yield Leg((), (), branches, key, ("last_at", "id"), fits, descending=True)
+        yield Leg((), (), branches, ("last_at", "id"), fits, descending=True)
 
-    def by_path(self, streams: list[int], after: Key | None) -> Iterator[Leg]:
+    def by_path(self, after: Key | None) -> Iterator[Leg]:
         """Walk by path, stream after stream."""
-        yield from self._along_paths(_BY_PATH, streams, after, self._wanted.path_prefix)
+        yield from self._along_paths(after, self._wanted.path_prefix)
 
-    def searched(self, streams: list[int], after: Key | None) -> Iterator[Leg]:
+    def searched(self, after: Key | None) -> Iterator[Leg]:
         """Walk what begins with the words by its path, then what begins with them by its name."""
         sought, prefix = self._wanted.search.encode("utf-8", "surrogateescape"), self._wanted.path_prefix
         if sought.startswith(prefix) or prefix.startswith(sought):
-            yield from self._along_paths(_BY_PATH, streams, after, max(sought, prefix, key=len))
+            yield from self._along_paths(after, max(sought, prefix, key=len))
         if b"/" not in sought:
-            yield from self._along_names(streams, after, sought)
+            yield from self._along_names(after, sought)
 
-    def _along_paths(self, phase: int, streams: list[int], after: Key | None, prefix: bytes) -> Iterator[Leg]:
+    def _along_paths(self, after: Key | None, prefix: bytes) -> Iterator[Leg]:
         def fits(columns: Columns) -> Conditions:
             conditions = [*self._common(columns), *_within(self._wanted, columns)]
             if len(prefix) > PATH_INDEX_BYTES:
                 conditions.append(_begins(columns.path, prefix))
             return conditions
 
-        bounds = _range(HEAD.element, prefix[:PATH_INDEX_BYTES])
-        query = select(files, HEAD).where(*bounds)
-        yield from self._legs(phase, streams, after, query, HEAD.element, "head", fits)
+        bounds = _range(HEAD, prefix[:PATH_INDEX_BYTES])
+        yield from self._leg(_BY_PATH, after, "head", HEAD, bounds, fits)
 
-    def _along_names(self, streams: list[int], after: Key | None, sought: bytes) -> Iterator[Leg]:
+    def _along_names(self, after: Key | None, sought: bytes) -> Iterator[Leg]:
         def fits(columns: Columns) -> Conditions:
             conditions = [*self._common(columns), *_within(self._wanted, columns)]
             conditions.append(~_begins(columns.path, sought))  # found by its path
@@ -161,30 +165,44 @@ class _Listing:
                 conditions.append(_begins(columns.path, self._wanted.path_prefix))
             return conditions
 
-        query = select(files).where(*_range(files.c.name_key, name_key(sought)))
-        yield from self._legs(_BY_NAME, streams, after, query, files.c.name_key, "name_key", fits)
+        column = files.c.name_key
+        yield from self._leg(_BY_NAME, after, "name_key", column, _range(column, name_key(sought)), fits)
 
-    def _legs(
+    def _leg(
         self,
         phase: int,
-        streams: list[int],
         after: Key | None,
-        query: Select[Any],
-        column: ColumnElement[Any],
         name: str,
+        column: ColumnElement[Any],
+        bounds: Conditions,
         fits: Callable[[Columns], Conditions],
     ) -> Iterator[Leg]:
-        if self._wanted.stream is not None:
-            streams = [stream_key(self._wanted.stream)]
-        for stream in streams:
-            if after is not None and (phase, stream) < after[:2]:
-                continue
-            branch = query.where(files.c.stream_id == stream)
-            if after is not None and (phase, stream) == after[:2]:
-                last, last_id = after[2:]
-                place = tuple_(literal(last, LargeBinary), literal(last_id, Uuid))
-                branch = branch.where(tuple_(column, files.c.id) > place)
-            yield Leg((phase, stream), (b"", _FIRST_ID), [branch], (column, files.c.id), (name, "id"), fits)
+        """Walk an index that begins with the stream: in one, or in all, one after the other."""
+        if after is not None and phase < after[0]:  # type: ignore[operator]  # both are numbers
+            return
+        place = after[1:] if after is not None and phase == after[0] else None
+        query = (select(files) if name in files.c else select(files, column.label(name))).where(*bounds)
+        if place is not None:
+            stream, beginning, last = place
+            values = (literal(stream, BigInteger), literal(beginning, LargeBinary), literal(last, Uuid))
+            query = query.where(tuple_(files.c.stream_id, column, files.c.id) > tuple_(*values))
+        order = (files.c.stream_id, column, files.c.id)
+
+        def branches(most: int) -> list[Select[Any]]:
+            if self._wanted.stream is not None:
+                of_one = query.where(files.c.stream_id == stream_key(self._wanted.stream))
+                return [of_one.order_by(*order).limit(most)]
+            if not self._postgresql:
+                of_all = query.where(files.c.stream_id.in_(select(streams.c.id)))
+                return [of_all.order_by(*order).limit(most)]
+            # The planner would not walk the index stream by stream of itself.
+            of_each = query.where(files.c.stream_id == streams.c.id).order_by(*order).limit(most).lateral()
+            joined = select(of_each).select_from(streams.join(of_each, true()))
+            if place is not None:
+                joined = joined.where(streams.c.id >= place[0])
+            return [joined.order_by(streams.c.id, of_each.c[name], of_each.c.id).limit(most)]
+
+        yield Leg((phase,), (0, b"", _FIRST_ID), branches, ("stream_id", name, "id"), fits)
 
     def _common(self, columns: Columns, *, states: bool = True) -> Conditions:
         wanted = self._wanted
@@ -227,6 +245,6 @@ def at_paths(connection: Connection, stream: str, paths: list[bytes]) -> Sequenc
     heads = sorted({path[:PATH_INDEX_BYTES] for path in paths})
     return connection.execute(
         select(files).where(
-            files.c.stream_id == stream_key(stream), HEAD.element.in_(heads), files.c.path.in_(set(paths))
+            files.c.stream_id == stream_key(stream), HEAD.in_(heads), files.c.path.in_(set(paths))
         )
     ).all()

@@ -11,12 +11,11 @@ from typing import Final
 from uuid import UUID
 
 from sqlalchemy import Connection, Engine, func, select
-from sqlalchemy.exc import InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as NoConnection
 
 from penstock_registry import health
 from penstock_registry.api import models
-from penstock_registry.exceptions import BadQuestion, DatabaseUnavailable
+from penstock_registry.exceptions import BadQuestion
+from penstock_registry.store.database import explained
 from penstock_registry.store.queries import files, over_time, receipts, rows, uploads
 from penstock_registry.store.queries import streams as at_a_glance
 from penstock_registry.store.schema import file_key, lost_ranges, problems, services, stream_key, streams
@@ -39,6 +38,11 @@ class Queries:
 
     def __init__(self, engine: Engine, *, clock: Callable[[], float] = time.time) -> None:
         self._engine = engine
+        self._reading = engine
+        if engine.dialect.name == "postgresql":
+            self._reading = engine.execution_options(
+                isolation_level="REPEATABLE READ", postgresql_readonly=True
+            )
         self._clock = clock
 
     def overview(self, stream: str | None = None) -> models.Overview:
@@ -167,24 +171,8 @@ class Queries:
     @contextmanager
     def _asking(self) -> Iterator[Connection]:
         """Give a connection whose statements all see the same state of the database."""
-        try:
-            with self._engine.connect() as connection:
-                if connection.dialect.name == "postgresql":
-                    connection = connection.execution_options(
-                        isolation_level="REPEATABLE READ", postgresql_readonly=True
-                    )
-                yield connection
-        except (OperationalError, InterfaceError, NoConnection) as error:
-            raise DatabaseUnavailable(
-                f"the database does not answer ({_in_short(error)}): what is known can be seen again when "
-                "it does"
-            ) from error
-
-
-def _in_short(error: Exception) -> str:
-    """Return the first line of the driver's words: without the statement, and without the address."""
-    cause = getattr(error, "orig", None) or error
-    return type(cause).__name__
+        with explained(self._engine), self._reading.connect() as connection:
+            yield connection
 
 
 def _topics(connection: Connection) -> dict[int, str]:

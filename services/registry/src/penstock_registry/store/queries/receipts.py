@@ -80,7 +80,9 @@ def page(
         return conditions
 
     names = [column.name for column in key]
-    found, end = follow(connection, [Leg((), (), [query], key, names, fits, descending=True)], limit, most)
+    query = query.order_by(*(column.desc() for column in key))
+    leg = Leg((), (), lambda most: [query.limit(most)], names, fits, descending=True)
+    found, end = follow(connection, [leg], limit, most)
     origins = _origins(connection, found)
     nowhere = (None, None)
     return models.Receipts(

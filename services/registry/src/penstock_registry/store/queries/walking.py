@@ -32,10 +32,8 @@ Columns: TypeAlias = ReadOnlyColumnCollection[str, Any]
 """Of a table, or of a subquery that selects all of it."""
 Conditions: TypeAlias = list[ColumnElement[bool]]
 
-WALK: Final = 4000
+WALK: Final = 2000
 """So many rows of an index are looked at for one page, at most."""
-_LEG_COSTS: Final = 20
-"""What a leg without any row counts for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +44,10 @@ class Leg:
     """What its cursors begin with."""
     start: Key
     """With what they go on, before its first row."""
-    branches: Sequence[Select[Any]]
-    """Which rows there are; several are merged."""
-    order: Sequence[ColumnElement[Any]]
-    """What the index orders by, as `branches` select it; the last one is unique."""
+    branches: Callable[[int], Sequence[Select[Any]]]
+    """The first so many rows, in order; those of several branches are merged."""
     key: Sequence[str]
-    """The names of these columns in `branches`."""
+    """The names of the columns that make the order; together they are unique."""
     fits: Callable[[Columns], Conditions]
     """What must hold of a row besides, given the columns of `branches`."""
     descending: bool = False
@@ -67,7 +63,7 @@ def follow(
         if after is not None and (len(found) == limit or most <= 0):
             return found, after
         after = (*leg.place, *leg.start)
-        rows = connection.execute(_statement(leg, limit - len(found), max(most, 1))).all()
+        rows = connection.execute(_statement(leg, limit - len(found), most)).all()
         for row in rows:
             if row.fits and len(found) == limit:
                 return found, after
@@ -75,18 +71,17 @@ def follow(
             if row.fits:
                 found.append(row)
         walked = rows[-1].walked if rows else 0
-        if walked >= max(most, 1):
+        if walked >= most:
             return found, after
-        most -= walked + _LEG_COSTS
+        most -= walked
     return found, None
 
 
 def _statement(leg: Leg, wanted: int, most: int) -> Select[Any]:
     """Select so many rows that fit, one more, and in any case the last one that was looked at."""
-    if not leg.fits(leg.branches[0].subquery().c):
+    if not leg.fits(leg.branches(most)[0].subquery().c):
         most = min(most, wanted + 1)
-    orders = [column.desc() if leg.descending else column.asc() for column in leg.order]
-    branches = [branch.order_by(*orders).limit(most).subquery() for branch in leg.branches]
+    branches = [branch.subquery() for branch in leg.branches(most)]
     looked_at = branches[0]
     if len(branches) > 1:
         merged = union_all(*(select(branch) for branch in branches)).subquery()
