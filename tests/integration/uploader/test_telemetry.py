@@ -2,9 +2,10 @@
 
 import os
 import time
+import urllib.request
 
 import pytest
-from tests.integration.uploader.looking import await_on_topic, watching
+from tests.integration.uploader.looking import await_on_topic, saying, watching
 from tests.integration.uploader.test_answers import complete, rejection, tell
 from tests.integration.uploader.wire import uploads
 from tests.stream import Stream
@@ -224,14 +225,24 @@ def test_one_that_is_killed_does_not_say_that_it_stops(stream: Stream, events_to
     assert "stopped" not in states
 
 
-def test_telemetry_that_cannot_be_sent_stops_no_file(stream: Stream):
+def test_telemetry_that_cannot_be_sent_is_counted_and_stops_no_file(stream: Stream):
     content = {f"f{number}": os.urandom(100) for number in range(200)}
     for name, data in content.items():
         (stream.source / name).write_bytes(data)
 
-    service = stream.uploader(events_topic="no-such-topic", **QUICK)
+    service = stream.uploader(events_topic="no-such-topic", metrics_port=0, **QUICK)
 
     await_on_topic(stream, content)
+    url = next(word for word in saying(service, "/metrics").said.split() if word.startswith("http://"))
+
+    def dropped() -> float:
+        with urllib.request.urlopen(url) as answer:
+            lines = answer.read().decode().splitlines()
+        name = 'penstock_events_dropped_total{type="dev.penstock.file.uploaded"} '
+        return sum(float(line.removeprefix(name)) for line in lines if line.startswith(name))
+
+    eventually(lambda: dropped() == 200, timeout=60, describe=lambda: f"{dropped()} were dropped")
+    assert service.said.count("no telemetry") == 1
     began = time.monotonic()
     assert service.stop() == 0
     assert time.monotonic() - began < 10

@@ -107,6 +107,7 @@ def set_up(
         routes = health_routes(health)
         server = HttpServer(settings.metrics_host, settings.metrics_port, routes, name="metrics")
         stack.callback(server.close)
+        log.info("metrics at %s/metrics", server.url)
     if not wait_for_broker(settings, stop):
         return None
     topic = topics.describe(settings.topic)
