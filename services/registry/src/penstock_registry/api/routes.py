@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal, TypeVar
+from enum import IntEnum
+from typing import Annotated, Final, TypeVar
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, HTTPException, Path, Query, Request, Response
@@ -22,6 +23,13 @@ MAX_LIMIT: Final = 1000
 _TOPIC: Final = r"^[a-zA-Z0-9._-]{1,249}$"
 _TEXT: Final = r"^[^\x00]*$"
 _YEAR_2200: Final = 7_258_118_400
+
+
+class Step(IntEnum):
+    """The steps that totals over time are kept in, in seconds."""
+
+    MINUTE = 60
+    HOUR = 3600
 
 
 M = TypeVar("M", bound=BaseModel)
@@ -208,7 +216,7 @@ def throughput(
     until: Annotated[
         float | None, Query(ge=0, le=_YEAR_2200, description="Up to then; by default now.")
     ] = None,
-    step: Annotated[Literal[60, 3600], Query(description="Length of a step in seconds.")] = 60,
+    step: Annotated[Step, Query(description="Length of a step in seconds.")] = Step.MINUTE,
 ) -> Response:
     """Files and bytes over time, for each stream and destination."""
     return answer(
