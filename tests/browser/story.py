@@ -22,7 +22,7 @@ _numbers = itertools.count(1)
 
 
 class Upload:
-    """One sending of a file. Each method is one thing that happens to it, `at` a time (now, if none is given)."""
+    """One sending of a file. Each method is one thing that happens to it, `at` a time (or now)."""
 
     def __init__(
         self,

@@ -39,7 +39,7 @@ def test_failures_come_first_with_reason_advice_and_time(registry: Registry, vis
     expect(failure).to_contain_text("':' cannot be in a name there")
     expect(failure).to_contain_text("Rename the file at the source")
     expect(failure).to_contain_text("3 min ago")
-    expect(page).to_have_title("(1) Overview – Penstock")
+    expect(page).to_have_title("(1) Overview \N{EN DASH} Penstock")
     failure.get_by_role("link", name="scans/sample:17.tif").click()
     expect(page.get_by_role("heading", level=1, name="sample:17.tif")).to_be_focused()
 
