@@ -122,6 +122,7 @@ class Membership:
     def close(self) -> None:
         """Leave the group."""
         self._consumer.close()
+        metrics.PARTITIONS.set(0)
 
     def turn(self) -> None:
         """Read some, learn it, and see whether all is as it was.
@@ -258,6 +259,7 @@ class Membership:
             starts.append(TopicPartition(*place, start.offset))
             log.debug("%s, partition %d: from offset %d", *place, start.offset)
         consumer.incremental_assign(starts)
+        metrics.PARTITIONS.set(len(self._holdings))
         self._health.ok("reading")
         if topics := sorted(ids):
             log.info("reading", extra=fields(topics=",".join(topics), partitions=len(places)))
@@ -265,6 +267,7 @@ class Membership:
     def _on_revoke(self, _consumer: Consumer, revoked: list[TopicPartition]) -> None:
         for partition in revoked:
             self._holdings.pop((partition.topic, partition.partition), None)
+        metrics.PARTITIONS.set(len(self._holdings))
 
     def _check_topics(self) -> None:
         """See from time to time whether each topic still is the one that we began to read."""

@@ -19,6 +19,7 @@ MISSED = Counter(
     "Records that were deleted from their topic before they were read.",
     ["topic_kind"],
 )
+PARTITIONS = Gauge("penstock_registry_partitions", "Partitions that this process is assigned.")
 BATCH_SECONDS = Histogram(
     "penstock_registry_batch_seconds",
     "Seconds that the database took for a batch of records.",
