@@ -100,6 +100,7 @@ function lock() {
   loading?.abort();
   localStorage.removeItem(LOGGED_IN);
   app.mayLogOut = false;
+  view = null;
   app.overview = null;
   app.locked = true;
   app.local = {};
