@@ -1,16 +1,23 @@
 """`penstock status`: failures first, names that are harmless, exit codes for scripts, JSON as it came."""
 
+import contextlib
 import io
 import json
+import os
+import signal
+import subprocess
+import sys
 import uuid
 
 import pytest
-from cli.tests.registry.stub import OVERVIEW
+from cli.tests.registry.stub import OVERVIEW, says
 from rich.console import Console
 
 from penstock import status_view
+from penstock.commands import status as status_command
 from penstock.main import main
 from penstock.registry_answers import Overview
+from penstock.registry_client import connect
 
 AT = 1_800_000_000.0
 NASTY = "two\nlines \x1b[31m[bold]<b>\u202e"
@@ -156,3 +163,52 @@ def test_an_unknown_stream_is_named_with_those_that_are_known(registry, capsys):
     assert main(["status", "--registry", registry.url, "--stream", "scoop"]) == 1
     said = capsys.readouterr().err
     assert said.endswith("has heard nothing of stream 'scoop'; it knows scope, other\n")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no pseudoterminals")
+def test_at_a_terminal_it_is_renewed_in_place_until_ctrl_c(registry):
+    import fcntl
+    import pty
+    import struct
+    import termios
+
+    asked = iter([BUSY, OVERVIEW | {"streams": [stream("renewed")]}])
+    last = [BUSY]
+
+    def next_answer(_):
+        last[0] = next(asked, last[0])
+        return says(last[0])
+
+    registry.routes["/api/v1/overview"] = next_answer
+    ours, its = pty.openpty()
+    fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 100, 0, 0))
+    command = [sys.executable, "-m", "penstock", "status", "--watch", "--registry", registry.url]
+    environment = {**os.environ, "TERM": "xterm-256color"}
+    process = subprocess.Popen(command, stdin=its, stdout=its, stderr=its, env=environment)
+    os.close(its)
+    written = b""
+    with contextlib.suppress(OSError):  # EIO: nobody holds the other end any more
+        while block := os.read(ours, 65536):
+            before, written = written, written + block
+            if b"renewed" in written and b"renewed" not in before:
+                process.send_signal(signal.SIGINT)
+    os.close(ours)
+    assert process.wait(30) == 0
+    assert b"will not arrive" in written
+    assert b"\x1b[1A" in written  # it went up, and wrote over what was there
+    assert written.rindex(b"\x1b[?25h") > written.rindex(b"\x1b[?25l")  # the cursor is back
+    assert rb"two\nlines \x1b[31m" in written
+
+
+def test_a_registry_that_goes_away_while_it_is_watched_is_waited_for(registry, monkeypatch, capsys):
+    registry.tell("/overview", BUSY)
+    client = connect(registry.url, None)
+    monkeypatch.setattr(status_command, "EVERY_SECONDS", 0.0)
+    answers = status_command._answers(client, None, client.overview())
+    assert next(answers) == (BUSY, None)
+    registry.__exit__()
+    answer, why = next(answers)
+    assert answer == BUSY
+    assert "no registry answers" in why
+    answers.close()
+    registry.__enter__()

@@ -15,7 +15,7 @@ from servicekit.globs import PathFilter
 def _run(
     directory: str | None,
     stream: str | None,
-    destinations: tuple[str, ...],
+    named: tuple[str, ...],
     source: str | None,
     prefix: str | None,
     include: tuple[str, ...],
@@ -40,17 +40,19 @@ def _run(
     paths = PathFilter(include, exclude)
     client = connect(registry, token_file)
 
+    from penstock.verification.findings import Findings
     from penstock.verification.report import write_json, write_text
-    from penstock.verification.run import Question, verify
+    from penstock.verification.run import Question, verify, whose_receipts
     from penstock.verification.source import find_source
 
     question = Question(
         find_source(directory, state_dir=state_dir, source_id=source, prefix=prefix, client=client),
         stream,
-        tuple(dict.fromkeys(destinations)),
+        tuple(dict.fromkeys(named)),
         paths,
     )
-    with verify(question, client, keep_arrived=everything or as_json) as findings:
+    with Findings(whose_receipts(question, client), keep_arrived=everything or as_json) as findings:
+        verify(question, client, findings)
         if as_json:
             write_json(findings, question, directory)
         else:
@@ -96,7 +98,7 @@ command = Command(
             help="The stream that the files were sent to. [required]",
         ),
         Option(
-            ["--destination", "destinations"],
+            ["--destination", "named"],
             multiple=True,
             metavar="GROUP",
             group="What to compare",

@@ -20,8 +20,8 @@ from penstock.verification.verdicts import Finding, Here, Verdict, judge, wants_
 from penstock_uploader.watch import Sighting, walk
 from servicekit.globs import PathFilter
 
-BATCH: Final = 500
-"""Files that are asked for at once."""
+BATCH: Final = 300
+"""Files that are asked for at once: the longest paths, escaped, stay below the 8 MiB of a question."""
 
 T = TypeVar("T")
 
@@ -37,23 +37,20 @@ class Question:
     paths: PathFilter
 
 
-def verify(question: Question, client: RegistryClient, *, keep_arrived: bool) -> Findings:
+def verify(question: Question, client: RegistryClient, findings: Findings) -> None:
     """Compare a directory with the receipts. Raises PenstockError."""
-    findings = Findings(_destinations(question, client), keep_arrived=keep_arrived)
     board = progress.board("checked", under_way="being read")
     source = question.source
     if progress.is_terminal(sys.stderr):
-        sizes = [
-            item.fingerprint.size
-            for item in walk(source.root, source.below, question.paths)
-            if isinstance(item, Sighting)
-        ]
-        board.expect(len(sizes), sum(sizes))
-    with board, closing(hashed_files(source.root, source.below, question.paths, board)) as files:
-        for batch in _batches(files, BATCH):
+        files = size = 0
+        for item in walk(source.root, source.below, question.paths):
+            if isinstance(item, Sighting):
+                files, size = files + 1, size + item.fingerprint.size
+        board.expect(files, size)
+    with board, closing(hashed_files(source.root, source.below, question.paths, board)) as hashed:
+        for batch in _batches(hashed, BATCH):
             for checked in check(batch, source, question.stream, findings.destinations, client):
                 findings.add(checked)
-    return findings
 
 
 def check(
@@ -92,8 +89,8 @@ def _findings(
     return {name: judge(here, known, name or None, histories) for name in names}
 
 
-def _destinations(question: Question, client: RegistryClient) -> tuple[str, ...]:
-    """Return whose receipts count; say what may be a mistake."""
+def whose_receipts(question: Question, client: RegistryClient) -> tuple[str, ...]:
+    """Return whose receipts count, and say what may be a mistake. Empty: nobody has ever answered."""
     try:
         heard = tuple(destination.name for destination in client.stream(question.stream).destinations)
     except NotKnown:
