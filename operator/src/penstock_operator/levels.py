@@ -21,7 +21,7 @@ def balanced(replicas: int, partitions: int) -> int:
     A level is a number of replicas that one less would slow down: the busiest would have more partitions.
     Both numbers are 1 or more.
     """
-    return round_up(partitions, round_up(partitions, min(replicas, partitions)))
+    return round_up(partitions, round_up(partitions, replicas))
 
 
 def balanced_above(replicas: int, partitions: int) -> int:

@@ -152,7 +152,7 @@ def _scaled(inputs: Inputs, reading: Reading, state: State, now: float) -> Decis
         replicas = current if idle else wanted
         reason, why = "DemandMet", _because(policy, reading)
     elif current < inputs.replicas:
-        replicas, reason, why = current, "OverCeiling", ceiling.message
+        replicas, reason, why = current, "DemandMet", ceiling.message
     else:
         highest = max(entry.replicas for entry in state.history)
         target = _fit(highest, policy, partitions, ceiling.replicas)
@@ -322,7 +322,7 @@ class _Ceiling:
             (partitions, "Partitions", "more than the {} that the topic has partitions would idle"),
         ]
         known = [cls(number, reason, text.format(number)) for number, reason, text in ceilings if number]
-        return min(known, key=lambda ceiling: ceiling.replicas, default=cls(2**31 - 1, "None", ""))
+        return min(known, key=lambda ceiling: ceiling.replicas, default=cls(2**31 - 1, "", ""))
 
     def limits(self, wanted: int, replicas: int, policy: Policy) -> Condition:
         """Say whether the load or `minReplicas` wants more than there may be."""
