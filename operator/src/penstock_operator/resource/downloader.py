@@ -8,7 +8,15 @@ from pydantic import Field, StringConstraints
 
 from penstock_operator.resource.kubernetes import Claim, Resources
 from penstock_operator.resource.pod import PodOverrides
-from penstock_operator.resource.rules import Part, Rule, exactly_one_of, immutable, only_in, required_in
+from penstock_operator.resource.rules import (
+    LEGAL_GROUP,
+    Part,
+    Rule,
+    exactly_one_of,
+    immutable,
+    only_in,
+    required_in,
+)
 
 MAX_REPLICAS: Final = 10_000
 """More than partitions that any topic here can have."""
@@ -114,6 +122,7 @@ ConsumerGroup = Annotated[
     str,
     StringConstraints(min_length=1),
     Field(max_length=249),
+    LEGAL_GROUP,
     immutable("consumerGroup", _NEW_GROUP),
 ]
 

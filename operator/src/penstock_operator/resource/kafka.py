@@ -206,6 +206,9 @@ class Tls(Part):
     )
 
 
+_BROKER: Final = r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:]+\])(:[0-9]{1,5})?"
+
+
 class Kafka(Part):
     """Which Kafka the files go through, and as whom. The operator asks it too, by the same name."""
 
@@ -213,7 +216,7 @@ class Kafka(Part):
         str,
         StringConstraints(min_length=1, max_length=2048),
         matching(
-            r"[A-Za-z0-9._-]+(:[0-9]{1,5})?( *, *[A-Za-z0-9._-]+(:[0-9]{1,5})?)*",
+            rf"{_BROKER}( *, *{_BROKER})*",
             "give addresses as HOST:PORT, separated by commas, without a protocol in front: "
             "kafka-0.kafka:9092,kafka-1.kafka:9092",
         ),

@@ -25,9 +25,24 @@ DataKey = Annotated[str, StringConstraints(min_length=1, max_length=253, pattern
 """A key in a Secret or ConfigMap."""
 
 LabelKey = Annotated[str, StringConstraints(min_length=1, max_length=317)]
+"""The name of a label or annotation, with its prefix."""
+
+_NAME: Final = "[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
+_PREFIX: Final = "[a-z0-9][-a-z0-9.]{0,252}/"
+_KEY: Final = re.compile(f"({_PREFIX})?{_NAME}")
+
+LEGAL_KEYS: Final = Rule(
+    f"self.all(key, key.matches('^({_PREFIX})?{_NAME}$'))",
+    "a key is a name of at most 63 letters, digits, '-', '_' and '.', with or without a domain in front: "
+    "lab.example.org/team",
+    lambda mapping: all(_KEY.fullmatch(key) for key in mapping),
+)
+"""The rule for the keys of a map of labels or annotations: a schema cannot say it."""
+
 LabelValue = Annotated[
     str, StringConstraints(max_length=63, pattern=r"^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$")
 ]
+Labels = Annotated[dict[str, LabelValue], Field(max_length=64), LEGAL_KEYS]
 AnnotationValue = Annotated[str, StringConstraints(max_length=4096)]
 
 _QUANTITY: Final = r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?$"
@@ -107,9 +122,7 @@ class LabelSelectorRequirement(Part):
 class LabelSelector(Part):
     """Which pods: those that have all of these labels."""
 
-    match_labels: dict[LabelKey, LabelValue] = Field(
-        {}, max_length=32, description="Labels with exactly these values."
-    )
+    match_labels: Labels = Field({}, description="Labels with exactly these values.")
     match_expressions: tuple[LabelSelectorRequirement, ...] = Field(
         (), max_length=32, description="Further conditions on labels.", json_schema_extra=LIST_ATOMIC
     )

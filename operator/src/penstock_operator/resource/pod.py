@@ -7,12 +7,12 @@ from typing import Annotated, Final, Literal
 from pydantic import Field, StringConstraints
 
 from penstock_operator.resource.kubernetes import (
+    LEGAL_KEYS,
     LIST_ATOMIC,
     LIST_SET,
     Affinity,
     AnnotationValue,
-    LabelKey,
-    LabelValue,
+    Labels,
     Toleration,
     TopologySpreadConstraint,
 )
@@ -69,8 +69,7 @@ class PodOverrides(Part):
     """What a stream changes of its pods."""
 
     labels: Annotated[
-        dict[LabelKey, LabelValue],
-        Field(max_length=64),
+        Labels,
         _no_key_begins(
             _OUR_LABELS,
             "labels under penstock.dev/ and app.kubernetes.io/ are the operator's: it finds its pods by "
@@ -79,8 +78,9 @@ class PodOverrides(Part):
         ),
     ] = Field({}, description="Further labels of the pods.")
     annotations: Annotated[
-        dict[LabelKey, AnnotationValue],
+        dict[str, AnnotationValue],
         Field(max_length=64),
+        LEGAL_KEYS,
         _no_key_begins(
             _FORBIDDEN_ANNOTATIONS,
             "annotations under penstock.dev/ are the operator's, those of AppArmor and seccomp would loosen "
@@ -88,9 +88,7 @@ class PodOverrides(Part):
             "the pods may do: leave them out",
         ),
     ] = Field({}, description="Further annotations of the pods.")
-    node_selector: dict[LabelKey, LabelValue] = Field(
-        {}, max_length=64, description="Labels of the nodes that the pods may go to."
-    )
+    node_selector: Labels = Field({}, description="Labels of the nodes that the pods may go to.")
     affinity: Affinity | None = Field(
         None, description="Near to what, and away from what, the pods are scheduled."
     )

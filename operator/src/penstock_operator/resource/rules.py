@@ -166,6 +166,12 @@ def matching(pattern: str, message: str) -> Rule:
     )
 
 
+LEGAL_GROUP: Final = matching(
+    "[a-zA-Z0-9._-]+", "the id of a destination has letters, digits, '.', '_' and '-' only: choose such a one"
+)
+"""The rule for consumer groups, which are listed with commas and stand in metrics and logs."""
+
+
 def explain(error: ValidationError, model: type[BaseModel]) -> list[str]:
     """Say what is wrong, one line for each problem: the field's path, the reason, the way out."""
     lines: list[str] = []

@@ -9,7 +9,14 @@ from pydantic import Field, StringConstraints
 
 from penstock_operator.resource.kubernetes import LIST_ATOMIC, Claim, LabelSelector, ObjectName, Resources
 from penstock_operator.resource.pod import PodOverrides
-from penstock_operator.resource.rules import Part, Rule, matching, only_in, required_in
+from penstock_operator.resource.rules import (
+    LEGAL_GROUP,
+    Part,
+    Rule,
+    matching,
+    only_in,
+    required_in,
+)
 
 AbsolutePath = Annotated[
     str,
@@ -50,7 +57,7 @@ SomePods = Annotated[
     ),
 ]
 
-Destination = Annotated[str, StringConstraints(min_length=1, max_length=249)]
+Destination = Annotated[str, StringConstraints(min_length=1, max_length=249), LEGAL_GROUP]
 
 
 class After(Part):

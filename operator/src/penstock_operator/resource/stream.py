@@ -106,6 +106,10 @@ class Status(Part):
         None,
         description="The topic's id in Kafka: another one when it was deleted and made again.",
     )
+    created_topic_id: Annotated[str, StringConstraints(max_length=64)] | None = Field(
+        None,
+        description="That of the topic which the operator made, if it made one: no other is ever deleted.",
+    )
     consumer_group: Annotated[str, StringConstraints(max_length=249)] | None = Field(
         None, description="Id of the destination, and its consumer group."
     )
