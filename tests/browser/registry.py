@@ -2,7 +2,8 @@
 
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from penstock_registry.api.app import create_app
@@ -24,6 +25,7 @@ class Registry:
         self._token = token
         self._port = 0
         self._stopping = threading.Event()
+        self._held: list[Event] | None = None
         self._server: WebServer | None = None
         self.start()
 
@@ -59,6 +61,9 @@ class Registry:
         """Take in what services say."""
         for event in events:
             check(event)
+        if self._held is not None:
+            self._held.extend(events)
+            return
         self.store.learn(
             Batch(
                 events=[event for event in events if not isinstance(event, ServiceHeartbeat)],
@@ -66,6 +71,14 @@ class Registry:
                 asides=list(asides),
             )
         )
+
+    @contextmanager
+    def at_once(self) -> Iterator[None]:
+        """Take in all that is said meanwhile in one batch, at the end."""
+        self._held = []
+        yield
+        held, self._held = self._held, None
+        self.learn(*held)
 
     def heartbeat(self, service: str, host: str, *, at: float | None = None, **status: object) -> None:
         """Let a service be heard of."""

@@ -44,20 +44,23 @@ class Upload:
             uuid.UUID(int=int(self.began_at * 1000) << 80 | 7 << 76 | 2 << 62 | random & ((1 << 62) - 1))
         )
         self.version = self.id if version is None else version.version
+        self.closed_at: float = self.began_at - 0.5 if version is None else version.closed_at
         self.digest = blake3(self.version.encode()).hexdigest()
         self.path = path
         self._file = {"source_id": source_id, "path": path, "size": size, "topic": topic}
         self._to = to
+        self.bytes_done, self.progress_at = 0, self.began_at
         self.size = size
 
     def discovered(self, *, at: float | None = None) -> "Upload":
-        self._registry.learn(FileDiscovered(time=at or self.began_at - 0.4, **self._file))
+        self._registry.learn(FileDiscovered(time=at or self.began_at - 0.3, **self._file))
         return self
 
     def progress(self, bytes_done: int = 0, *, at: float | None = None) -> "Upload":
+        self.bytes_done, self.progress_at = bytes_done, at or time.time()
         self._registry.learn(
             FileUploading(
-                time=at or time.time(),
+                time=self.progress_at,
                 upload_id=self.id,
                 bytes_done=bytes_done,
                 version=self.version,
@@ -66,6 +69,11 @@ class Upload:
             )
         )
         return self
+
+    def advance(self, bytes_per_second: float) -> "Upload":
+        """Go on at this speed since the last progress."""
+        now = time.time()
+        return self.progress(int(self.bytes_done + bytes_per_second * (now - self.progress_at)), at=now)
 
     def uploaded(self, *, at: float | None = None) -> "Upload":
         at = at or time.time()
@@ -91,7 +99,7 @@ class Upload:
             FileDelivered(
                 time=at,
                 digest=self.digest,
-                closed_at=self.began_at - 0.5,
+                closed_at=self.closed_at,
                 visible_at=at,
                 **self._answer(destination),
             )

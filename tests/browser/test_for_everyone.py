@@ -104,7 +104,9 @@ AUDIT = """() => {
     }
     for (const element of document.querySelectorAll("a, button, input, select")) {
         const box = element.getBoundingClientRect();
-        if (shown(element) && box.width > 1 && box.height < 18) say(`only ${box.height} px high`, element);
+        const inText = getComputedStyle(element).display === "inline";
+        const small = !inText && box.width > 1 && box.height < 24;
+        if (small && shown(element)) say(`only ${box.height} px high`, element);
     }
 
     const channels = (colour) => {
