@@ -65,12 +65,10 @@ class StreamFacts:
 def waiting_since(minutes: Iterable[int], last_at: float | None) -> float | None:
     """Return when the first upload ended that was not answered by `last_at`, as far as `minutes` tell.
 
-    `minutes` are when the minutes began in which uploads ended, in order.
+    `minutes` are when the minutes began in which uploads ended, in order. Those of the minute of the answer
+    itself were answered, as far as anyone can say.
     """
-    for minute in minutes:
-        if last_at is None or minute + 60 > last_at:
-            return max(float(minute), last_at or 0.0)
-    return None
+    return next((float(minute) for minute in minutes if last_at is None or minute >= last_at), None)
 
 
 def stream_health(facts: StreamFacts, now: float) -> tuple[Health, list[str]]:

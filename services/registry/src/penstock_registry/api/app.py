@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from importlib.metadata import version
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 from fastapi import FastAPI, Form, Request, Response
 from sqlalchemy import Engine
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.responses import PlainTextResponse, RedirectResponse
+from typing_extensions import override
 
 from penstock_registry.api import problems, routes
 from penstock_registry.api.guard import Guard
@@ -55,7 +56,7 @@ def create_app(
     if not loopback and not token:
         raise ConfigurationError("a registry that others can reach needs a token: set PENSTOCK_TOKEN")
     login = None if loopback or not token else Login(token, clock=clock)
-    app = FastAPI(
+    app = _Application(
         title="Penstock registry",
         version=version("penstock-registry"),
         description=_DESCRIPTION,
@@ -63,7 +64,7 @@ def create_app(
         docs_url=None,  # it would come from another site
         redoc_url=None,
         redirect_slashes=False,
-        responses=problems.documented(401, 403, 503),
+        responses=problems.documented(401, 403, 422, 503),
     )
     queries = Queries(engine, clock=clock)
     app.state.queries = queries
@@ -76,6 +77,14 @@ def create_app(
     app.add_middleware(GZipMiddleware, minimum_size=_COMPRESSED_FROM, compresslevel=5)
     app.add_middleware(Guard, login=login)
     return app
+
+
+class _Application(FastAPI):
+    @override
+    def openapi(self) -> dict[str, Any]:
+        document = super().openapi()
+        document["components"]["schemas"]["Problem"] = Problem.model_json_schema()
+        return document
 
 
 def _alive() -> str:
@@ -95,7 +104,7 @@ def _add_login(app: FastAPI, login: Login | None) -> None:
                 COOKIE,
                 login.cookie(),
                 max_age=COOKIE_SECONDS,
-                secure=request.url.scheme == "https",
+                secure="https" in {request.url.scheme, request.headers.get("x-forwarded-proto")},
                 httponly=True,
                 samesite="strict",
             )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.requests import cookie_parser
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -25,6 +26,7 @@ _SECURITY: Final = {
     "X-Content-Type-Options": "nosniff",
 }
 _API: Final = "/api/"
+_TOO_LONG: Final = f"the body of a request may have {MAX_BODY_BYTES} bytes"
 
 
 class Guard:
@@ -71,12 +73,12 @@ class Guard:
             return 401, "log in at /, or send the registry's token: Authorization: Bearer TOKEN"
         length = headers.get("content-length", "0")
         if not length.isdecimal() or int(length[:20]) > MAX_BODY_BYTES:
-            return 413, f"a request may have {MAX_BODY_BYTES} bytes"
+            return 413, _TOO_LONG
         return None
 
 
 def _bounded(receive: Receive) -> Receive:
-    """Return a `receive` that ends a body that is too long: what then comes of it is not what was meant."""
+    """Return a `receive` that takes no more than a request may have."""
     seen = 0
 
     async def bounded() -> Message:
@@ -85,7 +87,7 @@ def _bounded(receive: Receive) -> Receive:
         if message["type"] == "http.request":
             seen += len(message.get("body", b""))
             if seen > MAX_BODY_BYTES:
-                return {"type": "http.disconnect"}
+                raise HTTPException(413, _TOO_LONG)
         return message
 
     return bounded

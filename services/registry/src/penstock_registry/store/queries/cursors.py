@@ -44,7 +44,7 @@ def decode(cursor: str, query: str, *types: type) -> Key:
         if marked != query or len(values) != len(types):
             raise BadQuestion(_REFUSED)
         return tuple(_value(kind, value) for kind, value in zip(types, values, strict=True))
-    except (ValueError, TypeError, RecursionError):
+    except (ValueError, TypeError, OverflowError, RecursionError):
         raise BadQuestion(_REFUSED) from None
 
 
@@ -55,8 +55,8 @@ def _plain(value: float | int | str | bytes | UUID) -> float | int | str:
 
 
 def _value(kind: type, value: object) -> float | int | str | bytes | UUID:
-    if kind is float and isinstance(value, float | int) and math.isfinite(value):
-        return float(value)
+    if kind is float and type(value) in {float, int} and math.isfinite(value):  # type: ignore[arg-type]
+        return float(value)  # type: ignore[arg-type]
     if kind is int and type(value) is int and -_INT_LIMIT <= value < _INT_LIMIT:
         return value
     if kind is bytes and isinstance(value, str):
