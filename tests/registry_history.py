@@ -145,7 +145,11 @@ class _Lab:
                 reason = self.chance.choice(("digest", "incomplete", "expired"))
                 self.tell(
                     FileRejected(
-                        time=at, reason=reason, detail="d" * 9000, **answer, **(known if fate < 0.7 else {})
+                        time=at,
+                        reason=reason,
+                        detail="d" * self.chance.choice((0, 9, 9, 9, 9, 9, 9, 9, 9, 9000)),
+                        **answer,
+                        **(known if fate < 0.7 else {}),
                     ),
                     lost=0.05,
                 )

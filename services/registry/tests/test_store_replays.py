@@ -70,7 +70,7 @@ def empty_database(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(path)
 
 
-@given(telling=tellings(files=4), crashes=st.lists(st.integers(0, 30), max_size=4))
+@given(telling=tellings(files=3), crashes=st.lists(st.integers(0, 30), max_size=4))
 @settings(max_examples=25, deadline=None)
 def test_neither_order_nor_repetition_nor_crashes_change_the_tables(
     empty_database: str, telling: tuple[list[Event], list[Event], list[int]], crashes: list[int]
@@ -86,7 +86,7 @@ def test_neither_order_nor_repetition_nor_crashes_change_the_tables(
         assert tables[name] == expected[name], name
 
 
-@given(tellings())
+@given(tellings(files=3))
 @settings(max_examples=60, deadline=None)
 def test_joining_knows_no_order(telling: tuple[list[Event], list[Event], list[int]]) -> None:
     history, heard, _sizes = telling

@@ -10,14 +10,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 from sqlalchemy import (
     ColumnElement,
     Connection,
     Engine,
-    Table,
     and_,
     delete,
     exists,
@@ -55,8 +54,9 @@ _STOPPED_SECONDS: Final = 86_400.0
 _FREE_PAGES: Final = 2000
 """SQLite gives back so many pages at once."""
 # What a row costs beside its columns in PostgreSQL: header, line pointer, and its entries in the indexes.
-_POSTGRESQL_ROW: Final[Sequence[tuple[Table, int]]] = ((files, 500), (uploads, 180), (receipts, 300))
-_SAMPLE: Final = 1000
+_FILE_BYTES: Final = 500
+_UPLOAD_BYTES: Final = 180
+_RECEIPT_BYTES: Final = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,9 +190,9 @@ def _shrink(engine: Engine, max_bytes: int) -> int:
 def database_bytes(engine: Engine) -> int:
     """Return how large the database is, without the room in it that is free.
 
-    SQLite knows that. PostgreSQL does not tell how much of a table is free, so there it is estimated: rows
-    (of files, those that `counts` has; else what its statistics say) times the size of a row, measured on a
-    sample, with what each row costs in the indexes.
+    SQLite knows that. PostgreSQL does not tell how much of a table is free, so there it is estimated: the
+    number of files, which `counts` knows, times what one costs with its uploads and answers, measured on the
+    oldest and the newest ones.
     """
     with explained(engine), engine.connect() as connection:
         if connection.dialect.name == "sqlite":
@@ -201,29 +201,43 @@ def database_bytes(engine: Engine) -> int:
                 for name in ("page_count", "freelist_count", "page_size")
             )
             return (pages - free) * size
-        total = 0.0
-        for table, overhead in _POSTGRESQL_ROW:
-            sample = select(*table.c).limit(_SAMPLE).subquery("sample")
-            width = connection.scalar(
-                select(func.avg(func.pg_column_size(text("sample.*")))).select_from(sample)
-            )
-            total += _rows_of(connection, table) * (float(width or 0) + overhead)
-        return int(total)
+        return int(_number_of_files(connection) * _postgresql_bytes_per_file(connection))
 
 
-def _rows_of(connection: Connection, table: Table) -> int:
-    rows: Any
-    if table is files:
-        states = [state.value for state in State]
-        rows = connection.scalar(
-            select(func.sum(counts.c.files)).where(counts.c.destination == "", counts.c.state.in_(states))
-        )
-    else:
-        rows = connection.scalar(
-            text("SELECT n_live_tup FROM pg_stat_user_tables WHERE relid = to_regclass(:name)"),
-            {"name": table.name},
-        )
-    return int(rows or 0)
+def _number_of_files(connection: Connection) -> int:
+    states = [state.value for state in State]
+    number = connection.scalar(
+        select(func.sum(counts.c.files)).where(counts.c.destination == "", counts.c.state.in_(states))
+    )
+    return int(number or 0)
+
+
+def _postgresql_bytes_per_file(connection: Connection) -> float:
+    order = (files.c.last_at, files.c.id)
+    ends = (order, tuple(column.desc() for column in order))
+    some = {
+        row.id for end in ends for row in connection.execute(select(files.c.id).order_by(*end).limit(_STEP))
+    }
+    if not some:
+        return 0.0
+    ids = {"ids": ids_parameter(connection, list(some))}
+    of_files = select(*files.c).where(among(connection, files.c.id))
+    of_uploads = select(*uploads.c).where(among(connection, uploads.c.file_id))
+    of_receipts = (
+        select(*receipts.c)
+        .join(uploads, (uploads.c.id == receipts.c.upload_id) & (uploads.c.stream_id == receipts.c.stream_id))
+        .where(among(connection, uploads.c.file_id))
+    )
+    total = 0.0
+    for rows, overhead in (
+        (of_files, _FILE_BYTES),
+        (of_uploads, _UPLOAD_BYTES),
+        (of_receipts, _RECEIPT_BYTES),
+    ):
+        row = rows.subquery("found")
+        size = func.sum(func.pg_column_size(text("found.*")) + overhead)
+        total += float(connection.scalar(select(size).select_from(row), ids) or 0)
+    return total / len(some)
 
 
 def _give_back(engine: Engine) -> None:
