@@ -1,8 +1,10 @@
 """Whatever goes away and comes back, nothing is lost and nothing counts twice."""
 
+import json
 import random
 import threading
 import time
+import urllib.error
 
 import pytest
 from sqlalchemy import make_url
@@ -102,6 +104,10 @@ def test_a_database_that_is_not_there_yet_is_waited_for(kafka, topic, events, ma
     registry = make_registry(streams=[topic], events=events, database=database).start(ready=False)
     eventually(lambda: "waiting for it" in registry.service.said, describe="it waits visibly")
     assert "database" in registry.problems()
+    with pytest.raises(urllib.error.HTTPError, match="503") as refused:
+        registry.get("/streams")
+    assert "does not answer" in json.load(refused.value)["detail"]
+    refused.value.close()
 
     server.start()
 

@@ -42,6 +42,7 @@ _POLL_SECONDS: Final = 0.2
 _DISCOVERY_MILLISECONDS: Final = 5000
 """How soon the topic of a new stream is found."""
 _TOPIC_CHECK_SECONDS: Final = 10.0
+_DATABASE_CHECK_SECONDS: Final = 5.0
 _COMPLAINT_SECONDS: Final = 30.0
 """So long after Kafka has last refused something (an ACL) that is taken for mended."""
 
@@ -98,6 +99,7 @@ class Membership:
         self._topics = topics
         self._health = health
         self._holdings: dict[Place, _Holding] = {}
+        self._database_seen = time.monotonic()
         self._next_check = time.monotonic() + _TOPIC_CHECK_SECONDS
         self._complained_at: float | None = None
         self._limiter = Limiter(every_seconds=60)
@@ -138,6 +140,7 @@ class Membership:
             self._commit(found)
         elif self._client.problem is None and self._holdings:
             metrics.behind.caught_up()
+        self._check_database()
         self._check_topics()
 
     # Taking records
@@ -207,6 +210,7 @@ class Membership:
         with metrics.BATCH_SECONDS.time():
             self._learn_or_put_aside(found)
         metrics.behind.learned(max(reading.at for reading in found))
+        self._database_seen = time.monotonic()
         self._health.ok("database")
 
     def _learn_or_put_aside(self, found: list[Reading]) -> None:
@@ -268,6 +272,13 @@ class Membership:
         for partition in revoked:
             self._holdings.pop((partition.topic, partition.partition), None)
         metrics.PARTITIONS.set(len(self._holdings))
+
+    def _check_database(self) -> None:
+        """Ask the database now and then while there is nothing to learn: that it is away must be seen."""
+        now = time.monotonic()
+        if now - self._database_seen > _DATABASE_CHECK_SECONDS:
+            self._store.positions()
+            self._database_seen = now
 
     def _check_topics(self) -> None:
         """See from time to time whether each topic still is the one that we began to read."""

@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 _ADMIN_SECONDS: Final = 5.0
 _AGAIN_SECONDS: Final = 1.0
 _LONGEST_WAIT_SECONDS: Final = 5.0
+_LONGEST_STOP_SECONDS: Final = 10.0
+"""A database that hangs must not hold up a stop: what it did not take is read again."""
 
 
 class Reader:
@@ -57,10 +59,10 @@ class Reader:
         self._thread.start()
 
     def stop(self) -> None:
-        """End reading. What is being learned is learned to its end."""
+        """End reading. What is being learned is learned to its end, if the database answers."""
         self._stop.set("told to")
         if self._thread.ident is not None:
-            self._thread.join()
+            self._thread.join(_LONGEST_STOP_SECONDS)
 
     def _run(self) -> None:
         try:

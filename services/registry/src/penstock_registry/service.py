@@ -20,7 +20,7 @@ from penstock_registry.known_metrics import KnownMetrics
 from penstock_registry.reading import Reader
 from penstock_registry.settings import RegistrySettings
 from penstock_registry.store.store import Store
-from penstock_registry.web import WebServer, listen
+from penstock_registry.web import Gate, WebServer, listen
 from servicekit.exceptions import PenstockError
 from servicekit.http import Health, HttpServer, health_routes
 from servicekit.lifecycle import StopSignal, describe_bug
@@ -42,7 +42,8 @@ def run(
 ) -> None:
     """Run a registry until `stop`. Raises PenstockErrors for what waiting does not cure.
 
-    `answers_at` is told the address of the page once it answers.
+    `answers_at` is told the address of the page once that answers: when the database does, or when it has to
+    be waited for.
     """
     set_build_info("registry", version("penstock-registry"))
     health = health or Health("database", "kafka")
@@ -69,13 +70,13 @@ def run(
         REGISTRY.register(known_metrics)
         stack.callback(REGISTRY.unregister, known_metrics)
         app = create_app(store.engine, token=token, loopback=settings.is_loopback, stopping=stop.is_set)
-        web = WebServer(app, listener, settings.host, lambda: stop.set("the web server has ended"))
+        gate = Gate(app, "the registry is starting")
+        web = WebServer(gate, listener, settings.host, lambda: stop.set("the web server has ended"))
         stack.callback(web.close)
-        log.info("the registry answers at %s", web.url)
-        if answers_at is not None:
-            answers_at(web.url)
-        if not _migrate(store, health, stop):
+        told = _Told(web.url, answers_at)
+        if not _migrate(store, health, gate, told, stop):
             return
+        told.once()
         log.info("what is known is kept in %s", settings.shown_database)
         forgetting = _Forgetting(store)
         stack.callback(forgetting.stop)
@@ -89,7 +90,25 @@ def run(
         raise reader.failure
 
 
-def _migrate(store: Store, health: Health, stop: StopSignal) -> bool:
+class _Told:
+    """Whether the address of the page was told: once."""
+
+    def __init__(self, url: str, answers_at: Callable[[str], None] | None) -> None:
+        self._url = url
+        self._answers_at = answers_at
+        self._is_told = False
+
+    def once(self) -> None:
+        """Tell it, if it was not told before."""
+        if self._is_told:
+            return
+        self._is_told = True
+        log.info("the registry answers at %s", self._url)
+        if self._answers_at is not None:
+            self._answers_at(self._url)
+
+
+def _migrate(store: Store, health: Health, gate: Gate, told: _Told, stop: StopSignal) -> bool:
     """Bring the tables up to date, waiting for the database visibly; False if told to stop first."""
     logging.getLogger("alembic").setLevel(logging.WARNING)
     delay, began, waited = 0.2, time.monotonic(), False
@@ -98,6 +117,8 @@ def _migrate(store: Store, health: Health, stop: StopSignal) -> bool:
             store.migrate()
         except DatabaseUnavailable as error:
             health.problem("database", str(error))
+            gate.reason = str(error)
+            told.once()
             if not waited:
                 log.warning("%s; waiting for it", error)
             waited = True
@@ -105,6 +126,7 @@ def _migrate(store: Store, health: Health, stop: StopSignal) -> bool:
             delay = min(2 * delay, _LONGEST_WAIT_SECONDS)
         else:
             health.ok("database")
+            gate.reason = None
             if waited:
                 log.info("the database answers, after %.0f s", time.monotonic() - began)
             return True

@@ -7,10 +7,12 @@ import os
 import socket
 import threading
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 import uvicorn
+from starlette.types import ASGIApp, Receive, Scope, Send
 
+from penstock_registry.api.problems import problem
 from servicekit.exceptions import ConfigurationError
 
 log = logging.getLogger(__name__)
@@ -43,19 +45,30 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
+class Gate:
+    """An application that says why it cannot answer yet (503), until it is opened."""
+
+    def __init__(self, app: ASGIApp, reason: str) -> None:
+        self._app = app
+        self.reason: str | None = reason
+        """What it says; None: it is open."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer as ASGI has it."""
+        reason = self.reason
+        if reason is None or scope["type"] != "http":
+            await self._app(scope, receive, send)
+        else:
+            await problem(503, reason, {"Retry-After": "1"})(scope, receive, send)
+
+
 class WebServer:
     """Serves an ASGI application at a socket that listens already, until closed.
 
     `ended` is called if it ends though nobody has closed it.
     """
 
-    def __init__(
-        self,
-        app: Any,  # noqa: ANN401 - uvicorn's types of ASGI are its own
-        listener: socket.socket,
-        host: str,
-        ended: Callable[[], None],
-    ) -> None:
+    def __init__(self, app: ASGIApp, listener: socket.socket, host: str, ended: Callable[[], None]) -> None:
         self.url = f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}/"
         self._listener = listener
         self._ended = ended
