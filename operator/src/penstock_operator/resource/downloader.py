@@ -47,8 +47,7 @@ class Scaling(Part):
         "Partitions",
         description="`Partitions`: one for every `partitionsPerReplica` partitions. `Lag`: one for every "
         "`lagPerReplica` records that wait to be read. `External`: as many as `downloader.replicas` says, "
-        "which "
-        "`kubectl scale`, a HorizontalPodAutoscaler or KEDA may write.",
+        "which `kubectl scale`, a HorizontalPodAutoscaler or KEDA may write.",
     )
     min_replicas: int = Field(
         1,
@@ -67,17 +66,15 @@ class Scaling(Part):
     )
     lag_per_replica: Annotated[int, Field(ge=1, le=1_000_000_000)] | None = Field(
         None,
-        description="`Lag`: how many waiting records are worth a replica. A record is a chunk: a small file, "
-        "or "
-        "512 KiB of a larger one; 2000 are about 1 GB.",
+        description="`Lag`: how many waiting records are worth a replica. A record is a chunk: a small "
+        "file, or 512 KiB of a larger one; 2000 are about 1 GB.",
     )
     scale_down_stabilization_seconds: int = Field(
         300,
         ge=0,
         le=86_400,
         description="`Partitions`, `Lag`: go down only to the most that were needed within this time, one "
-        "step "
-        "after another. More are started at once.",
+        "step after another. More are started at once.",
     )
     idle_seconds: int = Field(
         300,
@@ -110,8 +107,7 @@ class Scaling(Part):
             "self.mode != 'External' || !(has(self.maxReplicas) || self.minReplicas != 1 || "
             "self.scaleDownStabilizationSeconds != 300 || self.idleSeconds != 300)",
             "mode External: whoever writes downloader.replicas knows the limits; leave minReplicas, "
-            "maxReplicas, "
-            "scaleDownStabilizationSeconds and idleSeconds out",
+            "maxReplicas, scaleDownStabilizationSeconds and idleSeconds out",
             lambda scaling: scaling.mode != "External" or not scaling.says_more_than("mode"),
             field="mode",
         ),
@@ -134,14 +130,12 @@ class Downloader(Part):
     consumer_group: ConsumerGroup | None = Field(
         None,
         description="Id of the destination, and its consumer group: by default `<namespace>.<name>`. The "
-        "same "
-        "for ever; no other stream may read the same topic under it.",
+        "same for ever; no other stream may read the same topic under it.",
     )
     on_conflict: Literal["Replace", "KeepBoth", "Skip"] = Field(
         "Replace",
         description="When a file stands at the path already: `Replace` it (by a newer version only), "
-        "`KeepBoth` "
-        "(the new one as `name (2)`), or `Skip` the new one.",
+        "`KeepBoth` (the new one as `name (2)`), or `Skip` the new one.",
     )
     replicas: Annotated[int, Field(ge=0, le=MAX_REPLICAS)] | None = Field(
         None,

@@ -79,38 +79,6 @@ def _is_about_connecting(name: str) -> bool:
     return name == "security.protocol" or name.startswith(("sasl.", "ssl."))
 
 
-def property_problem(name: str, value: str) -> str | None:
-    """Say why a DirectoryStream may not set this property of the Kafka client so; None if it may. Pure.
-
-    Not its value: what somebody tried to set may be a secret.
-    """
-    if _is_about_connecting(name):
-        return "who connects how is said by kafka.authSecretRef and kafka.tls"
-    if name not in ALLOWED:
-        return "it is not on the list of properties that a stream may set (docs/directorystream.md)"
-    if name in NUMBERS and _NUMBER.fullmatch(value) is None:
-        return "its value has to be a number"
-    if name in CHOICES and value not in CHOICES[name]:
-        return f"its value has to be one of {', '.join(CHOICES[name])}"
-    return None
-
-
-def properties_problems(properties: Mapping[str, str]) -> list[str]:
-    """Say why a DirectoryStream may not set these properties of the Kafka client, one line for each."""
-    problems = [
-        f"{name}: {problem}"
-        for name, value in properties.items()
-        if (problem := property_problem(name, value)) is not None
-    ]
-    if properties.get("group.protocol") == "consumer":
-        problems += [
-            f"{name}: the brokers decide it with group.protocol=consumer"
-            for name in _BROKER_DECIDES
-            if name in properties
-        ]
-    return problems
-
-
 def _words(words: Iterable[str]) -> str:
     return "[" + ", ".join(f"'{word}'" for word in sorted(words)) + "]"
 
@@ -135,8 +103,7 @@ _PROPERTY_RULES: Final = (
     Rule(
         f"self.all(name, {_CONNECTING} || name in {_words(ALLOWED)})",
         "a stream may set only Kafka properties that docs/directorystream.md lists: none with paths, "
-        "commands, "
-        "plug-ins or secrets, none that delivery is proved by",
+        "commands, plug-ins or secrets, none that delivery is proved by",
         lambda properties: all(_is_about_connecting(name) or name in ALLOWED for name in properties),
         reason="FieldValueForbidden",
     ),
@@ -161,6 +128,15 @@ _PROPERTY_RULES: Final = (
     ),
 )
 
+
+def properties_problems(properties: Mapping[str, str]) -> list[str]:
+    """Say why a DirectoryStream may not set these properties of the Kafka client, one line for each reason.
+
+    No value is told: what somebody tried to set may be a secret.
+    """
+    return [rule.message for rule in _PROPERTY_RULES if rule.holds is not None and not rule.holds(properties)]
+
+
 _Value = Annotated[str, StringConstraints(max_length=1024)]
 
 
@@ -175,8 +151,7 @@ class AuthSecret(Part):
     username: Annotated[str, StringConstraints(min_length=1, max_length=253)] | None = Field(
         None,
         description="Name to log in with, for Secrets that hold only the password, as those that Strimzi "
-        "makes "
-        "for a KafkaUser. By default it is read from the Secret.",
+        "makes for a KafkaUser. By default it is read from the Secret.",
     )
     username_key: DataKey = Field("username", description="Key of the Secret that holds the name.")
     password_key: DataKey = Field("password", description="Key of the Secret that holds the password.")

@@ -56,9 +56,8 @@ class PodSecurity(Part):
     )
     fs_group_change_policy: Literal["OnRootMismatch", "Always"] | None = Field(
         None,
-        description="Whether all files of a volume are given to `fsGroup` at each start, or only if its root "
-        "is "
-        "not. By default `OnRootMismatch`: millions of files would take hours.",
+        description="Whether all files of a volume are given to `fsGroup` at each start, or only if its "
+        "root is not. By default `OnRootMismatch`: millions of files would take hours.",
     )
     supplemental_groups: tuple[Id, ...] = Field(
         (), max_length=32, description="Further group ids. Never 0.", json_schema_extra=LIST_SET
@@ -73,8 +72,7 @@ class PodOverrides(Part):
         _no_key_begins(
             _OUR_LABELS,
             "labels under penstock.dev/ and app.kubernetes.io/ are the operator's: it finds its pods by "
-            "them. "
-            "Choose another prefix",
+            "them. Choose another prefix",
         ),
     ] = Field({}, description="Further labels of the pods.")
     annotations: Annotated[
@@ -84,8 +82,7 @@ class PodOverrides(Part):
         _no_key_begins(
             _FORBIDDEN_ANNOTATIONS,
             "annotations under penstock.dev/ are the operator's, those of AppArmor and seccomp would loosen "
-            "what "
-            "the pods may do: leave them out",
+            "what the pods may do: leave them out",
         ),
     ] = Field({}, description="Further annotations of the pods.")
     node_selector: Labels = Field({}, description="Labels of the nodes that the pods may go to.")

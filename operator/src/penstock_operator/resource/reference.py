@@ -22,7 +22,7 @@ place where they are delivered, and how many do that. `kubectl explain dstream.s
 Only what a stream names is touched: by default the topic is somebody else's, uploaders run elsewhere, and
 files stay where they are. All that a stream refers to (volumes, Secrets, ConfigMaps, pods) is in its own
 namespace; whoever may create streams there can use them, as whoever may create pods can. Deletes and renames
-at the source are not mirrored at the destination.
+at the source are not mirrored at the destination. It takes Kubernetes 1.29 or newer.
 """
 
 _TITLES: Final = {

@@ -172,7 +172,7 @@ LEGAL_GROUP: Final = matching(
 """The rule for consumer groups, which are listed with commas and stand in metrics and logs."""
 
 
-def explain(error: ValidationError, model: type[BaseModel]) -> list[str]:
+def explain(error: ValidationError) -> list[str]:
     """Say what is wrong, one line for each problem: the field's path, the reason, the way out."""
     lines: list[str] = []
     for detail in error.errors(include_url=False, include_input=False):
@@ -182,7 +182,7 @@ def explain(error: ValidationError, model: type[BaseModel]) -> list[str]:
             lines += [_line(".".join(filter(None, (path, rule.field))), rule.message) for rule in rules]
         else:
             lines.append(_line(path, _sentence(detail)))
-    return [line or str(model.__name__) for line in lines]
+    return lines
 
 
 def _line(path: str, text: str) -> str:

@@ -87,8 +87,7 @@ class After(Part):
         Rule(
             "size(self.receiptFrom) == 0 || self.when == 'Delivered'",
             "receiptFrom needs when: Delivered. As it is, files would go as soon as Kafka has them, whoever "
-            "has "
-            "received them; if that is meant, leave receiptFrom out",
+            "has received them; if that is meant, leave receiptFrom out",
             lambda after: not after.receipt_from or after.when == "Delivered",
             field="when",
         ),
@@ -115,8 +114,7 @@ class Uploader(Part):
         "External",
         description="`Sidecar`: a container beside the program that writes the files, in its own pod. "
         "`Deployment`: a pod of its own, which the operator runs, on the volume of `claimName`. `External`: "
-        "an "
-        "uploader outside of this cluster, such as `penstock upload` on an instrument's PC.",
+        "an uploader outside of this cluster, such as `penstock upload` on an instrument's PC.",
     )
     pod_selector: SomePods | None = Field(
         None,
@@ -187,9 +185,8 @@ class Source(Part):
     path: AbsolutePath | None = Field(
         None,
         description="The watched directory, with all that is below it. `Sidecar`: as the pod's containers "
-        "see "
-        "it, on a volume that they share. `Deployment`: on the volume of `uploader.claimName`, whose root is "
-        "`/`, the default.",
+        "see it, on a volume that they share. `Deployment`: on the volume of `uploader.claimName`, whose "
+        "root is `/`, the default.",
     )
     prefix: Prefix | None = Field(
         None,

@@ -52,9 +52,8 @@ class Spec(Part):
 
     suspend: bool = Field(
         False,
-        description="Stop: no downloader, no uploader Deployment. Topic, files and everything else stay, and "
-        "it "
-        "goes on where it was when this is false again. Sidecars end only with their pods.",
+        description="Stop: no downloader, no uploader Deployment. Topic, files and everything else stay, "
+        "and it goes on where it was when this is false again. Sidecars end only with their pods.",
     )
     kafka: Kafka = Field(description="Which Kafka the files go through, and as whom.")
     topic: Topic = Field(description="The topic that the files go through.")
@@ -66,18 +65,15 @@ class Spec(Part):
     deletion_policy: Literal["Retain", "Delete"] = Field(
         "Retain",
         description="What else goes when the DirectoryStream is deleted. `Retain`: nothing. `Delete`: the "
-        "topic, "
-        "its receipts topic and the consumer group, if the operator made that topic, no other "
-        "DirectoryStream "
-        "names it, and this destination has read all that it holds; else they stay, and an Event says why. "
-        "Directories, volumes and files always stay.",
+        "topic, its receipts topic and the consumer group, if the operator made that topic, no other "
+        "DirectoryStream names it, and this destination has read all that it holds; else they stay, and an "
+        "Event says why. Directories, volumes and files always stay.",
     )
     rules: ClassVar = (
         Rule(
             "self.deletionPolicy != 'Delete' || self.topic.management == 'Create'",
-            "deletionPolicy Delete needs topic.management: Create: a topic that somebody else looks after is "
-            "not "
-            "ours to delete",
+            "deletionPolicy Delete needs topic.management: Create: a topic that somebody else looks after "
+            "is not ours to delete",
             lambda spec: spec.deletion_policy != "Delete" or spec.topic.management == "Create",
             field="deletionPolicy",
         ),
@@ -98,8 +94,7 @@ class Status(Part):
         max_length=16,
         description="`Ready`: all is well. `TopicReady`: the topic is there and can carry files. "
         "`UploaderReady`, `DownloaderReady`: they run. `ScalingActive`: the number of downloaders follows "
-        "what "
-        "is seen; `False` holds it. `ScalingLimited`: something keeps it from being what it should be.",
+        "what is seen; `False` holds it. `ScalingLimited`: something keeps it from being what it should be.",
         json_schema_extra=list_map("type"),
     )
     topic_id: Annotated[str, StringConstraints(max_length=64)] | None = Field(
@@ -155,8 +150,7 @@ class DirectoryStream(Part):
         Rule(
             f"size(self.metadata.name) <= {MAX_NAME}",
             f"the name has more than {MAX_NAME} characters, which leaves no room for -downloader behind it: "
-            f"choose "
-            "a shorter one",
+            f"choose a shorter one",
             lambda stream: len(stream.metadata.name) <= MAX_NAME,
         ),
     )
@@ -167,7 +161,7 @@ class DirectoryStream(Part):
         try:
             return cls.model_validate(body)
         except ValidationError as error:
-            raise InvalidResource(explain(error, cls)) from None
+            raise InvalidResource(explain(error)) from None
 
     @property
     def id(self) -> str:

@@ -31,8 +31,7 @@ def _large_enough(name: str) -> Rule:
         f"!('{name}' in self) || (self['{name}'].matches('^[0-9]{{1,18}}$') && "
         f"int(self['{name}']) >= {SMALLEST_RECORD_LIMIT})",
         f"{name} has to be at least {SMALLEST_RECORD_LIMIT}, for chunks of {DEFAULT_CHUNK_SIZE} bytes and "
-        f"what a "
-        f"record has beside them: raise it or leave it out",
+        f"what a record has beside them: raise it or leave it out",
         holds,
     )
 
@@ -99,14 +98,12 @@ class Topic(Part):
     replication_factor: Annotated[int, Field(ge=1, le=32_767)] | None = Field(
         None,
         description="`Create`: on how many brokers each record is, when the topic is made; by default what "
-        "the "
-        "brokers have as theirs. Less than 2, and what one disk loses is lost.",
+        "the brokers have as theirs. Less than 2, and what one disk loses is lost.",
     )
     config: TopicConfig | None = Field(
         None,
         description="`Create`: configuration of the topic, such as `retention.ms`; values are text. Files "
-        "that "
-        "retention removes before they are read are lost to the destination (and reported).",
+        "that retention removes before they are read are lost to the destination (and reported).",
     )
     rules: ClassVar = (
         required_in(
