@@ -120,11 +120,14 @@ class TestLimits:
         calm = play(LAG, reading(), 8, seconds=285)[-1].state
         assert decide(settled(replace(LAG, max_replicas=4), reading(), 8), calm, 300).replicas == 4
 
-    def test_external_stays_in_the_limits_too(self):
-        policy = Policy(mode=Mode.EXTERNAL, min_replicas=2, max_replicas=6)
-        assert decide(inputs(policy, reading(), 3, asked=9), State(), 0).replicas == 6
+    def test_external_stays_under_the_ceilings_too_and_has_no_floor(self):
+        policy = Policy(mode=Mode.EXTERNAL)
+        decision = decide(inputs(policy, reading(), 3, asked=9), State(), 0)
+        assert (decision.replicas, decision.limited.reason) == (8, "Partitions")
+        decision = decide(inputs(policy, reading(), 3, asked=3, claim_ceiling=1), State(), 0)
+        assert (decision.replicas, decision.limited.reason) == (1, "AccessMode")
         decision = decide(inputs(policy, reading(), 3, asked=0), State(), 0)
-        assert (decision.replicas, decision.limited.reason) == (2, "MinReplicas")
+        assert (decision.replicas, decision.limited.status) == (0, False)
 
     @pytest.mark.parametrize("wrong", [
         {"min_replicas": -1}, {"max_replicas": 0}, {"min_replicas": 3, "max_replicas": 2},
@@ -169,6 +172,7 @@ class TestFailedReads:
         policy = Policy(mode=Mode.EXTERNAL, min_replicas=0)
         assert decide(inputs(policy, AWAY, 3, asked=0), State(), 0).replicas == 0
         assert decide(inputs(policy, AWAY, 3, asked=9), State(), 0).replicas == 3
+        assert decide(inputs(policy, AWAY, 0, asked=9), State(), 0).replicas == 1
 
 
 class TestPace:

@@ -34,7 +34,8 @@ def test_never_more_than_partitions_max_replicas_or_the_claim_allow(situation):
 def test_a_failed_read_never_adds_a_replica_where_one_runs_and_never_exceeds_the_spec(situation):
     given, state, now = situation
     decision = decide(given, state, now)
-    assert decision.replicas <= max(given.replicas, min(1, given.policy.min_replicas))
+    least = given.asked if given.policy.mode is Mode.EXTERNAL else given.policy.min_replicas
+    assert decision.replicas <= max(given.replicas, min(1, least))
     assert decision.replicas <= min(given.claim_ceiling or 99, given.policy.max_replicas or 99)
     assert decision.active.status is False
 

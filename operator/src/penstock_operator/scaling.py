@@ -33,7 +33,7 @@ class Policy:
 
     mode: Mode = Mode.PARTITIONS
     min_replicas: int = 1
-    """Zero lets an idle stream have no replica at all."""
+    """Zero lets an idle stream have no replica at all. `External` does not look at it."""
     max_replicas: int | None = None
     """None: as many as there are partitions."""
     partitions_per_replica: int = 1
@@ -173,23 +173,16 @@ def _scaled(inputs: Inputs, reading: Reading, state: State, now: float) -> Decis
         reason,
         why,
         active=Condition("ScalingActive", True, "OffsetsRead", "Partitions and offsets were read."),
-        limited=ceiling.limits(max(demand, policy.min_replicas) if replicas else 0, replicas, policy),
+        limited=ceiling.limits(
+            max(demand, policy.min_replicas) if replicas else 0, replicas, policy.min_replicas
+        ),
         group=reading.group,
     )
 
 
 def _external(inputs: Inputs, reading: Reading, state: State, now: float) -> Decision:
     ceiling = _Ceiling.of(inputs, len(reading.partitions))
-    asked = max(inputs.asked, inputs.policy.min_replicas)
-    replicas = min(asked, ceiling.replicas)
-    limited = ceiling.limits(asked, replicas, inputs.policy)
-    if inputs.asked < inputs.policy.min_replicas:
-        limited = replace(
-            limited,
-            status=True,
-            reason="MinReplicas",
-            message=f"{inputs.asked} were asked for; minReplicas is {inputs.policy.min_replicas}.",
-        )
+    replicas = min(inputs.asked, ceiling.replicas)
     state = replace(_observed(inputs, reading, state, now), history=())
     return _decision(
         inputs,
@@ -199,7 +192,7 @@ def _external(inputs: Inputs, reading: Reading, state: State, now: float) -> Dec
         "AsAsked",
         f"{inputs.asked} were asked for through /scale",
         active=Condition("ScalingActive", True, "External", "Replicas are set through /scale."),
-        limited=limited,
+        limited=ceiling.limits(inputs.asked, replicas),
         group=reading.group,
     )
 
@@ -208,9 +201,11 @@ def _held(inputs: Inputs, failed: FailedRead, state: State, now: float) -> Decis
     """Keep what runs, within what needs no reading: the ceilings of spec and claim, one replica if any."""
     policy = inputs.policy
     ceiling = _Ceiling.of(inputs, None)
-    replicas = min(max(inputs.replicas, min(1, policy.min_replicas)), ceiling.replicas)
-    if policy.mode is Mode.EXTERNAL:
-        replicas = min(replicas, max(inputs.asked, policy.min_replicas))
+    external = policy.mode is Mode.EXTERNAL
+    least = inputs.asked if external else policy.min_replicas
+    replicas = min(max(inputs.replicas, min(1, least)), ceiling.replicas)
+    if external:
+        replicas = min(replicas, inputs.asked)
     state = State(
         history=(Demand(replicas, now),),  # nobody knows what is needed: until someone does, what runs is
         changed_at=state.changed_at,
@@ -224,7 +219,7 @@ def _held(inputs: Inputs, failed: FailedRead, state: State, now: float) -> Decis
         failed.reason,
         failed.message,
         active=Condition("ScalingActive", False, failed.reason, failed.message),
-        limited=ceiling.limits(inputs.replicas, replicas, policy),
+        limited=ceiling.limits(inputs.replicas, replicas),
         group=None,
     )
 
@@ -324,13 +319,13 @@ class _Ceiling:
         known = [cls(number, reason, text.format(number)) for number, reason, text in ceilings if number]
         return min(known, key=lambda ceiling: ceiling.replicas, default=cls(2**31 - 1, "", ""))
 
-    def limits(self, wanted: int, replicas: int, policy: Policy) -> Condition:
+    def limits(self, wanted: int, replicas: int, min_replicas: int = 0) -> Condition:
         """Say whether the load or `minReplicas` wants more than there may be."""
         if wanted > self.replicas:
             return Condition(
                 "ScalingLimited", True, self.reason, f"{wanted} replicas were wanted; {self.message}."
             )
-        if 0 < replicas < wanted == policy.min_replicas:
+        if 0 < replicas < wanted == min_replicas:
             return Condition(
                 "ScalingLimited",
                 True,
