@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 import re
 import sys
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from pydantic import Field, SecretStr, field_validator, model_validator
-from sqlalchemy import URL, make_url
-from sqlalchemy.exc import ArgumentError
 
 from servicekit.events import EVENTS_TOPIC
 from servicekit.http import is_loopback
 from servicekit.settings import ByteSize, ServiceSettings, StringList
+
+if TYPE_CHECKING:
+    from sqlalchemy import URL
 
 DEFAULT_PORT = 8650
 
@@ -121,7 +122,7 @@ class RegistrySettings(ServiceSettings):
     @property
     def shown_database(self) -> str:
         """The database, for people: without a password."""
-        return make_url(self.database_url).render_as_string(hide_password=True)
+        return _parsed(self.database_url).render_as_string(hide_password=True)
 
     @property
     def is_loopback(self) -> bool:
@@ -170,6 +171,9 @@ def check_token(token: str) -> None:
 
 def _parsed(database: str) -> URL:
     """Raise ValueError, without the URL: it may hold a password."""
+    from sqlalchemy import make_url  # it takes a while, and `penstock --help` needs the fields only
+    from sqlalchemy.exc import ArgumentError
+
     try:
         url = make_url(database)
     except (ArgumentError, ValueError):
