@@ -108,6 +108,8 @@ FACTS = _facts()
 def fill(engine: Engine) -> None:
     older, version = uuid.UUID(int=1 << 100), uuid.UUID(int=1 << 110)
     with engine.begin() as connection:
+        connection.execute(files.delete())
+        connection.execute(streams.delete())
         connection.execute(
             insert(streams),
             [{"id": stream_key(t), "topic": t, "first_at": 1000.0, "last_at": 2000.0} for t in TOPICS],

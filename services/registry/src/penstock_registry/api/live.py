@@ -84,6 +84,11 @@ class Live:
         return sum(channel.listeners for channel in self._channels.values())
 
     @property
+    def polls(self) -> bool:
+        """Whether the database is being asked."""
+        return self._poller is not None and not self._poller.done()
+
+    @property
     def full(self) -> bool:
         """Whether nobody else may listen."""
         return self.listeners >= self._most
@@ -92,7 +97,7 @@ class Live:
         """Yield what is to be sent to one listener, until the service stops."""
         channel = self._channels.setdefault(stream, _Channel())
         channel.listeners += 1
-        if self._poller is None or self._poller.done():
+        if not self.polls:
             self._poller = asyncio.create_task(self._poll())
         heard, began, said = 0, time.monotonic(), time.monotonic()
         try:
