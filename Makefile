@@ -35,11 +35,15 @@ demo: install ## Watch real files stream through a real Kafka
 
 .PHONY: test
 test: install ## Run all tests that need no cluster (a real Kafka included)
-	$(BIN)/python -m pytest -m "not long" -n 4 --dist loadgroup
+	$(BIN)/python -m pytest -m "not long and not cluster" -n 4 --dist loadgroup
 
 .PHONY: test-long
 test-long: install ## Run the tests that take gigabytes or many minutes
-	$(BIN)/python -m pytest -m long
+	$(BIN)/python -m pytest -m "long and not cluster"
+
+.PHONY: test-cluster
+test-cluster: install ## Run the tests that need a Kubernetes cluster (E2E_KUBECONFIG names its kubeconfig)
+	$(BIN)/python -m pytest -m cluster
 
 .PHONY: test-portable
 test-portable: install ## Run the tests of what also runs on Windows and macOS

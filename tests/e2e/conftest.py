@@ -1,10 +1,5 @@
 """What all tests here that need a Kubernetes cluster share."""
 
-import pytest
-from tests.cluster import VARIABLE, cluster, kubectl
+from tests.cluster import cluster, kubectl
 
 __all__ = ["cluster", "kubectl"]
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", f"cluster: needs a Kubernetes cluster, named by {VARIABLE}")
