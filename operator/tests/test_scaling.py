@@ -224,6 +224,15 @@ class TestPace:
         after = play(LAG, reading(partitions=12), 8, seconds=600, state=state, start=15)
         assert changes(8, after) == [8, 6, 4, 3, 2, 1]
 
+    def test_a_slowly_falling_lag_is_remembered_by_its_levels_alone(self):
+        state = State()
+        for now in range(64):
+            found = reading(100 * (64 - now), partitions=64)
+            state = decide(inputs(LAG, found, 64), state, now).state
+        assert [entry.replicas for entry in state.history] == sorted(
+            {balanced(n, 64) for n in range(1, 65)}, reverse=True
+        )
+
     def test_a_clock_that_was_set_back_delays_and_changes_nothing(self):
         state = play(LAG, reading(), 8, seconds=0, start=10**6)[-1].state
         assert changes(8, play(LAG, reading(), 8, seconds=299, state=state)) == [8]

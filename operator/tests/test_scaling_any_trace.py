@@ -131,7 +131,8 @@ class Stream(RuleBasedStateMachine):
             demand = max(-(-lag // self.policy.lag_per_replica), min(1, unfinished))
         if not self.demands:
             self.demands.append((0.0, before))
-        self.demands.append((self.now, demand))
+        # A demand is the level that it asked for then; a topic of today may have more partitions.
+        self.demands.append((self.now, balanced(demand, count) if demand else 0))
 
         decision = decide(self.inputs(reading), self.state, self.now)
         after = decision.replicas
