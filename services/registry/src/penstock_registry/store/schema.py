@@ -52,10 +52,9 @@ def stream_key(topic: str) -> int:
 
 def file_key(topic: str, source_id: str, path: bytes) -> uuid.UUID:
     """Return the key of a file: one path of one source of one stream."""
-    hasher = blake3()
-    for part in (topic.encode(), source_id.encode(), path):
-        hasher.update(len(part).to_bytes(4, "big") + part)
-    return uuid.UUID(bytes=hasher.digest(16))
+    parts = (topic.encode(), source_id.encode(), path)
+    named = b"".join(len(part).to_bytes(4, "big") + part for part in parts)
+    return uuid.UUID(bytes=blake3(named).digest(16))
 
 
 def name_key(path: bytes) -> bytes:
