@@ -7,17 +7,15 @@ import logging
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Final, Protocol
+from typing import Final
 
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
-from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, StatementError
 
 from penstock_registry import metrics
 from penstock_registry.assignment import where_to_start
-from penstock_registry.records import HEAD_BYTES, KnownTopics, reason_of
+from penstock_registry.readings import Learner, Place, Reading, learn, put_aside
+from penstock_registry.records import HEAD_BYTES, KnownTopics
 from penstock_registry.settings import RegistrySettings
-from penstock_registry.store.batch import Aside, Batch, Beat, Position
-from servicekit.events import Event
 from servicekit.exceptions import (
     ClientLost,
     KafkaUnavailable,
@@ -28,7 +26,7 @@ from servicekit.exceptions import (
 )
 from servicekit.http import Health
 from servicekit.kafka import ClientHealth, make_consumer
-from servicekit.lifecycle import Deadline, describe_bug
+from servicekit.lifecycle import Deadline
 from servicekit.logs import Limiter, fields
 from servicekit.topics import Topics
 
@@ -46,21 +44,6 @@ _DATABASE_CHECK_SECONDS: Final = 5.0
 _COMPLAINT_SECONDS: Final = 30.0
 """So long after Kafka has last refused something (an ACL) that is taken for mended."""
 
-Place = tuple[str, int]
-"""A partition: topic and number."""
-
-
-class Learner(Protocol):
-    """What the reader needs of the store."""
-
-    def positions(self) -> dict[Place, Position]:
-        """Return how far each partition was read. Raises DatabaseUnavailable."""
-        ...
-
-    def learn(self, batch: Batch) -> None:
-        """Take a batch and its positions, in one transaction. Raises DatabaseUnavailable."""
-        ...
-
 
 class BeginAgain(Exception):
     """What is known of the partitions is not true any more: ask anew, and go on from there."""
@@ -72,19 +55,6 @@ class _Holding:
 
     topic_id: str
     next_offset: int
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """What one record said, and where it was."""
-
-    place: Place
-    topic_id: str
-    offset: int
-    at: float
-    """When it was written, by its own timestamp."""
-    head: bytes
-    said: Event | Beat | Aside
 
 
 class Membership:
@@ -184,54 +154,30 @@ class Membership:
             yield self._understand(message, (topic, number), holding.topic_id, offset)
 
     def _understand(self, message: Message, place: Place, topic_id: str, offset: int) -> Reading:
-        topic = place[0]
+        kind = self._known.kind_of(place[0])
         key, value = _bytes_of(message.key()), _bytes_of(message.value())
-        head = (value or b"")[:HEAD_BYTES]
-        written = max(0, message.timestamp()[1]) / 1000
-        said: Event | Beat | Aside
+        reading = Reading(
+            kind=kind,
+            place=place,
+            topic_id=topic_id,
+            offset=offset,
+            at=min(max(0, message.timestamp()[1]) / 1000, time.time()),
+            head=(value or b"")[:HEAD_BYTES],
+        )
+        metrics.RECORDS.labels(kind).inc()
         try:
-            said = self._known.understand(topic, key, value)
+            return replace(reading, said=self._known.understand(place[0], key, value))
         except NotOurEvent as problem:
-            said = self._put_aside(place, offset, written, problem, head)
-        metrics.RECORDS.labels(self._known.kind_of(topic)).inc()
-        return Reading(place, topic_id, offset, written, head, said)
-
-    def _put_aside(self, place: Place, offset: int, at: float, problem: Exception, head: bytes) -> Aside:
-        topic, number = place
-        reason = reason_of(problem)
-        metrics.ASIDE.labels(self._known.kind_of(topic)).inc()
-        if self._limiter.first(("aside", topic)):
-            log.warning("%s, partition %d, offset %d is kept aside: %s", topic, number, offset, reason)
-        return Aside(topic=topic, partition=number, offset=offset, at=at, reason=reason, head=head)
+            return put_aside(reading, problem)
 
     # Learning
 
     def _learn(self, found: list[Reading]) -> None:
         with metrics.BATCH_SECONDS.time():
-            self._learn_or_put_aside(found)
+            learn(self._store, found)
         metrics.behind.learned(max(reading.at for reading in found))
         self._database_seen = time.monotonic()
         self._health.ok("database")
-
-    def _learn_or_put_aside(self, found: list[Reading]) -> None:
-        """Learn; where the database cannot hold a value, find the record that it came from and go on."""
-        try:
-            self._store.learn(_batch_of(found))
-        except (StatementError, ValueError, TypeError, OverflowError) as error:
-            if not _is_about_a_value(error):
-                raise
-            log.error("a batch of %d cannot be learned: %s", len(found), describe_bug(error))  # noqa: TRY400
-            if len(found) > 1:
-                middle = len(found) // 2
-                self._learn_or_put_aside(found[:middle])
-                self._learn_or_put_aside(found[middle:])
-                return
-            [bad] = found
-            if isinstance(bad.said, Aside):
-                raise  # our own words: a bug
-            problem = NotOurEvent(f"the database cannot hold it ({type(error).__name__})")
-            aside = self._put_aside(bad.place, bad.offset, bad.at, problem, bad.head)
-            self._store.learn(_batch_of([replace(bad, said=aside)]))
 
     def _commit(self, found: list[Reading]) -> None:
         """Tell Kafka how far we are, for whoever watches lag; where we go on is in the store."""
@@ -324,24 +270,6 @@ class Membership:
         self._health.problem("reading", str(error))
         if self._limiter.first(type(error)):
             log.warning("%s", error)
-
-
-def _batch_of(found: Iterable[Reading]) -> Batch:
-    batch = Batch(events=[], beats=[], asides=[], positions={})
-    for reading in found:
-        if isinstance(reading.said, Aside):
-            batch.asides.append(reading.said)
-        elif isinstance(reading.said, Beat):
-            batch.beats.append(reading.said)
-        else:
-            batch.events.append(reading.said)
-        batch.positions[reading.place] = Position(reading.topic_id, reading.offset + 1)
-    return batch
-
-
-def _is_about_a_value(error: Exception) -> bool:
-    """Whether the database, or its driver, refused a value: not a statement, and not for being away."""
-    return isinstance(error, DataError | IntegrityError) or not isinstance(error, DBAPIError)
 
 
 def _bytes_of(part: str | bytes | None) -> bytes | None:

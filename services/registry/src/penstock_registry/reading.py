@@ -15,7 +15,8 @@ from typing import Final
 
 from penstock_registry import metrics
 from penstock_registry.exceptions import DatabaseUnavailable
-from penstock_registry.membership import BeginAgain, Learner, Membership
+from penstock_registry.membership import BeginAgain, Membership
+from penstock_registry.readings import Learner
 from penstock_registry.records import KnownTopics
 from penstock_registry.settings import RegistrySettings
 from servicekit.exceptions import ConfigurationError, PenstockError
@@ -29,7 +30,10 @@ log = logging.getLogger(__name__)
 
 _ADMIN_SECONDS: Final = 5.0
 _AGAIN_SECONDS: Final = 1.0
+_FIRST_DELAY_SECONDS: Final = 0.2
 _LONGEST_WAIT_SECONDS: Final = 5.0
+_TRUSTED_AFTER_SECONDS: Final = 15.0
+"""A database that answers, but takes nothing (its disk is full), is asked less and less often."""
 _LONGEST_STOP_SECONDS: Final = 10.0
 """A database that hangs must not hold up a stop: what it did not take is read again."""
 
@@ -47,6 +51,8 @@ class Reader:
             heartbeats=settings.openmsi_heartbeat_topics,
         )
         self._limiter = Limiter(every_seconds=60)
+        self._delay = _FIRST_DELAY_SECONDS
+        self._database_back_at = float("-inf")
         self._stop = StopSignal()
         self._service_stop: StopSignal | None = None
         self._thread = threading.Thread(target=self._run, name="reading", daemon=True)
@@ -101,16 +107,22 @@ class Reader:
 
     def _wait_for_database(self, error: DatabaseUnavailable) -> None:
         """Wait until the database answers: said once, seen in readiness; Kafka keeps what is not learned."""
-        log.warning("%s; waiting for it, and nothing is lost", error)
-        began, delay = time.monotonic(), 0.2
-        while not self._stop.wait(delay):
-            self._health.problem("database", str(error))
+        self._health.problem("database", str(error))
+        began = time.monotonic()
+        if began - self._database_back_at > _TRUSTED_AFTER_SECONDS:
+            self._limiter.forget("database")
+            self._delay = _FIRST_DELAY_SECONDS
+        if is_new := self._limiter.first("database"):
+            log.warning("%s; waiting for it", error)
+        while not self._stop.wait(self._delay):
+            self._delay = min(2 * self._delay, _LONGEST_WAIT_SECONDS)
             try:
                 self._store.positions()
             except DatabaseUnavailable as still:
-                error = still
-                delay = min(2 * delay, _LONGEST_WAIT_SECONDS)
+                self._health.problem("database", str(still))
             else:
-                self._health.ok("database")
-                log.info("the database answers again, after %.0f s", time.monotonic() - began)
-                return
+                break
+        self._database_back_at = time.monotonic()
+        self._health.ok("database")
+        if is_new and not self._stop.is_set():
+            log.info("the database answers again, after %.0f s", self._database_back_at - began)
