@@ -46,12 +46,15 @@ def series(
     ).all()
     if len(found) > MOST_POINTS:
         raise BadQuestion(f"more than {MOST_POINTS} points: ask for one stream, or for a shorter time")
-    points: dict[tuple[str, str], list[models.Point]] = defaultdict(list)
+    points: dict[tuple[str, str], list[dict[str, int]]] = defaultdict(list)
     for key, name, begins_at, files, size in found:
-        points[topics.get(key, ""), name].append(models.Point(at=begins_at, files=files, bytes=size))
+        points[topics.get(key, ""), name].append({"at": begins_at, "files": files, "bytes": size})
     return models.Throughput(
         step_seconds=step,
         since=begin,
         until=to,
-        series=[models.Series(stream=s, destination=d, points=p) for (s, d), p in sorted(points.items())],
+        series=[
+            models.Series.model_validate({"stream": stream, "destination": destination, "points": its})
+            for (stream, destination), its in sorted(points.items())
+        ],
     )
