@@ -36,14 +36,14 @@ class Registry:
     def start(self) -> None:
         """Serve; at the same address as before."""
         self._stopping.clear()
-        listener = listen(HOST, self._port)
-        self._port = listener.getsockname()[1]
         app = create_app(
             self.store.engine,
             token=self._token,
             loopback=self._token is None,
             stopping=self._stopping.is_set,
         )
+        listener = listen(HOST, self._port)
+        self._port = listener.getsockname()[1]
         self._server = WebServer(app, listener, HOST, lambda: None)
 
     def stop(self) -> None:
