@@ -104,13 +104,14 @@ def fill(store: Store, count: int, now: float) -> None:
                 'img_' || substr(md5(CAST(i AS text)), 1, 6) || '_' || i || '.tif' AS name,
                 'run-' || (i / 50000) || '/plate-' || ((i / 500) % 100) || '/img_'
                     || substr(md5(CAST(i AS text)), 1, 6) || '_' || i || '.tif' AS path
-            FROM {sql.series(count)} JOIN (SELECT id, row_number() OVER (ORDER BY topic) - 1 AS k FROM streams) AS s
+            FROM {sql.series(count)} JOIN
+                (SELECT id, row_number() OVER (ORDER BY topic) - 1 AS k FROM streams) AS s
                 ON s.k = i % {STREAMS}
         ) AS made
     """
     _run(store.engine, "files", f"""
-        INSERT INTO files (id, stream_id, source_id, path, name_key, state, reason, upload_id, version_id, size,
-            digest, bytes_done, uploaded_at, answers, first_at, last_at)
+        INSERT INTO files (id, stream_id, source_id, path, name_key, state, reason, upload_id, version_id,
+            size, digest, bytes_done, uploaded_at, answers, first_at, last_at)
         SELECT {sql.uuid('h')}, sid, 'source-' || (i % 300), {sql.blob('path')}, {sql.blob('name')}, state,
             CASE WHEN state IN ('failed', 'rejected') THEN 'too-large' END,
             {sql.uuid('u')}, {sql.uuid('u')}, 1000000 + i % 9000000, {sql.blob('h')}, 1000000,
@@ -120,15 +121,15 @@ def fill(store: Store, count: int, now: float) -> None:
             at, at
         FROM ({made}) AS f
     """)  # fmt: skip
-    _run(store.engine, "uploads", f"""
+    _run(store.engine, "uploads", """
         INSERT INTO uploads (id, stream_id, file_id, size, digest, version_id, first_at, last_at, bytes_done,
             uploaded_at, seconds, partition, first_offset, last_offset)
-        SELECT upload_id, stream_id, id, size, digest, upload_id, first_at, last_at, bytes_done, uploaded_at, 2.0, 3,
-            size, size + 10 FROM files
+        SELECT upload_id, stream_id, id, size, digest, upload_id, first_at, last_at, bytes_done, uploaded_at,
+            2.0, 3, size, size + 10 FROM files
     """)  # fmt: skip
     _run(store.engine, "receipts", """
-        INSERT INTO receipts (upload_id, destination, stream_id, outcome, at, digest, size, topic_id, partition,
-            "offset", outcomes)
+        INSERT INTO receipts (upload_id, destination, stream_id, outcome, at, digest, size, topic_id,
+            partition, "offset", outcomes)
         SELECT upload_id, 'archive', stream_id, state, last_at, digest, size, 'T', 3, size, 1 FROM files
             WHERE state IN ('delivered', 'skipped', 'rejected')
     """)  # fmt: skip
@@ -316,7 +317,13 @@ def measure(
 
 def explain(engine: Engine, asked: dict[str, Callable[[], object]]) -> str:
     """Return the plans of all statements that the questions lead to, as Markdown."""
-    lines: list[str] = []
+    lines = [
+        "# How PostgreSQL goes about the registry's queries",
+        "",
+        "Written by `bench/registry/queries.py --explain`; what several questions lead to is shown once.",
+        "",
+    ]
+    seen: set[str] = set()
     for name, ask in asked.items():
         statements: list[tuple[str, Any]] = []
 
@@ -329,7 +336,6 @@ def explain(engine: Engine, asked: dict[str, Callable[[], object]]) -> str:
         ask()
         event.remove(engine, "before_cursor_execute", note)
         lines += [f"## {name}", ""]
-        seen: set[str] = set()
         with engine.connect() as connection:
             for statement, parameters in statements:
                 if not statement.lstrip().upper().startswith(("SELECT", "WITH")) or statement in seen:
