@@ -478,7 +478,7 @@ class TestServices:
     def test_are_alive_until_they_fall_silent(self, store, world, get):
         world.heartbeat("new", ago=5.0)
         world.heartbeat("old", ago=500.0)
-        world.heartbeat("gone", ago=500.0, status={"stopped": True})
+        world.heartbeat("gone", ago=500.0, status={"state": "stopped"})
         world.heartbeat("ill", ago=5.0, status={"problems": {"kafka": "no broker answers"}})
         world.happen(store)
 

@@ -57,7 +57,7 @@ class Beat:
             at=event.time,
             counters=tuple(getattr(event, name) for name in COUNTERS),
             status=event.status,
-            stopped=event.status.get("stopped") is True,
+            stopped=event.status.get("state") == "stopped",
         )
 
 
