@@ -3,7 +3,9 @@
 import contextlib
 import json
 import os
+import re
 import signal
+import socket
 import sys
 from pathlib import Path
 
@@ -42,10 +44,26 @@ def test_it_ends_with_0_its_json_is_true_and_nothing_is_left(tmp_path):
     assert files["still-growing.log"]["size"] > 1000
     assert any("path_base64" in file for file in files.values())
     assert result["totals"]["files"] == result["totals"]["verified"] == len(files)
+    assert result["registry"]["verified"] == len(files)
+    assert result["registry"]["missing"] == []
     assert result["totals"]["bytes"] == sum(file["size"] for file in files.values())
     assert "\x1b" not in done.stderr
     assert list(tmp_path.iterdir()) == []
     assert processes_about(tmp_path) == {}
+
+
+def test_where_another_registry_runs_it_takes_another_port(tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "a").write_bytes(b"a")
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError):  # somebody else has it already, which is as good
+            taken = stack.enter_context(socket.create_server(("127.0.0.1", 8650)))
+            assert taken.getsockname()[1] == 8650
+        done = penstock("demo", "--directory", tmp_path / "mine", "--json", timeout=150, TMPDIR=str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    registry = json.loads(done.stdout)["registry"]
+    assert registry["verified"] == 1
+    assert not registry["url"].endswith(":8650")
 
 
 def test_a_users_directory_is_streamed_and_not_touched(tmp_path):
@@ -97,6 +115,9 @@ def test_nothing_outlives_it_however_it_ends(tmp_path, number):
         (root / "source" / "mine").write_bytes(b"content")
         eventually((root / "destination" / "mine").exists, describe="a file that was put in arrives")
         assert penstock("ledger", root / "source").returncode == 0
+        [page] = re.findall(r"see it all at +(http://127\.0\.0\.1:\d+)$", demo.said, re.MULTILINE)
+        verify = ["verify", root / "source", "--stream", "demo", "--registry", page]
+        eventually(lambda: penstock(*verify).returncode == 0, describe=lambda: penstock(*verify).stdout)
         demo.process.send_signal(number)
         code = demo.process.wait(60)
     if number != signal.SIGKILL:
