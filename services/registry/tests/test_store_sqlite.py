@@ -144,9 +144,16 @@ def test_each_heartbeat_is_counted_once_in_whatever_order(store: Store) -> None:
     assert (row["first_at"], row["last_at"]) == (BEGINNING, BEGINNING + 50)
 
 
-def test_the_interval_is_the_shortest_that_was_seen(store: Store) -> None:
-    store.learn(Batch(events=[beat(BEGINNING + at) for at in (0, 60, 75, 200)]))
-    assert program(store)["interval_seconds"] == 15
+def test_a_restart_does_not_shorten_the_interval(store: Store) -> None:
+    for batch in ((0, 60), (120, 135), (195,)):
+        store.learn(Batch(events=[beat(BEGINNING + at) for at in batch]))
+        assert program(store)["interval_seconds"] == 60
+
+
+def test_a_program_says_its_interval_itself(store: Store) -> None:
+    told = Beat("penstock", "p", "uploader", "h", "1", BEGINNING, (0,) * 6, {"interval_seconds": 7}, False)
+    store.learn(Batch(beats=[told]))
+    assert program(store)["interval_seconds"] == 7
 
 
 def test_heartbeats_a_day_older_than_the_newest_are_ignored(store: Store) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from itertools import pairwise
 from typing import Any, Final
 
 from sqlalchemy import Connection, select, tuple_
 
-from penstock_registry.knowledge.rows import least
 from penstock_registry.store import upserts
 from penstock_registry.store.batch import Beat
 from penstock_registry.store.schema import COUNTERS, heartbeats, services
@@ -31,16 +31,19 @@ def learn_beats(connection: Connection, beats: Iterable[Beat]) -> None:
         select(*services.c).where(tuple_(services.c.kind, services.c.program_id).in_(list(by_program)))
     )
     programs = {(row.kind, row.program_id): row._asdict() for row in rows}
-    changed: list[upserts.Row] = []
-    counted: list[upserts.Row] = []
-    for key, ats in sorted(by_program.items()):
-        program = programs.get(key)
-        fresh = _fresh(connection, key, ats, program)
-        if fresh:
-            changed.append(tuple(_summed(program, key, fresh).values()))
-            counted += [(*key, beat.at, *beat.counters) for beat in fresh]
-    upsert(connection, services, changed, upserts.replaced)
+    new = {
+        key: fresh
+        for key, ats in sorted(by_program.items())
+        if (fresh := _fresh(connection, key, ats, programs.get(key)))
+    }
+    counted = [(*key, beat.at, *beat.counters) for key, fresh in new.items() for beat in fresh]
     upsert(connection, heartbeats, counted, None)
+    changed = []
+    for key, fresh in new.items():
+        row = _summed(programs.get(key), key, fresh)
+        row["interval_seconds"] = _interval(connection, key, row["status"])
+        changed.append(tuple(row.values()))
+    upsert(connection, services, changed, upserts.replaced)
 
 
 def _fresh(
@@ -75,12 +78,7 @@ def _summed(program: dict[str, Any] | None, key: tuple[str, str], fresh: list[Be
         "status": {},
         **dict.fromkeys(COUNTERS, 0),
     }
-    # Intervals are between heartbeats that follow each other; one that came late is not waited for.
-    last = row["last_at"] if program else None
     for beat in fresh:
-        if last is not None and beat.at > last:
-            row["interval_seconds"] = least(row["interval_seconds"], beat.at - last)
-        last = beat.at if last is None else max(last, beat.at)
         for name, count in zip(COUNTERS, beat.counters, strict=True):
             row[name] = min(row[name] + count, _LARGEST)
     if newest.at > row["last_at"]:
@@ -94,6 +92,20 @@ def _summed(program: dict[str, Any] | None, key: tuple[str, str], fresh: list[Be
     row["first_at"] = min(row["first_at"], fresh[0].at)
     row["last_at"] = max(row["last_at"], newest.at)
     return row
+
+
+def _interval(connection: Connection, key: tuple[str, str], status: Mapping[str, Any]) -> float | None:
+    """Return how often a program sends heartbeats, in seconds; None as long as nobody can know.
+
+    Ours say it. Of the others it is the longer of their last two intervals: one around a restart is short.
+    """
+    told = status.get("interval_seconds")
+    if isinstance(told, int | float) and not isinstance(told, bool) and told > 0:
+        return float(told)
+    its = (heartbeats.c.kind == key[0]) & (heartbeats.c.program_id == key[1])
+    last = select(heartbeats.c.at).where(its).order_by(heartbeats.c.at.desc()).limit(3)
+    ats = connection.scalars(last).all()
+    return max((later - earlier for later, earlier in pairwise(ats)), default=None)
 
 
 def _order(beat: Beat) -> tuple[Any, ...]:
