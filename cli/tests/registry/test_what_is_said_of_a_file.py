@@ -107,6 +107,12 @@ def test_another_version_on_its_way_does_not_bring_these_bytes(older):
     assert "another version of it is on its way" in found.why
 
 
+def test_what_was_once_delivered_elsewhere_is_not_on_its_way_again():
+    # `backup` had these bytes before the source sent others; they are not in what is sent now.
+    file = known(answer("backup", digest=V2, current=False), digest=V1)
+    assert verdict(file).verdict is Verdict.CHANGED
+
+
 def test_a_resend_to_others_brings_nothing_to_who_has_another_version():
     # It was delivered here, and is sent again to `backup`; meanwhile it has changed and nobody has seen that.
     file = known(answer(digest=V1), state="uploading", digest=V1, bytes_done=50)
