@@ -110,8 +110,7 @@ def test_a_file_that_is_a_link_by_the_time_it_is_opened_is_not_followed(tmp_path
 def test_a_large_file_is_given_up_in_the_middle_when_nobody_wants_to_know():
     stop = threading.Event()
     stop.set()
-    endless = open("/dev/zero", "rb", buffering=0)
-    with endless, pytest.raises(hashing.Interrupted):
+    with open("/dev/zero", "rb", buffering=0) as endless, pytest.raises(hashing.Interrupted):
         hashing._digest(endless.readinto, "endless", 1 << 40, Board("checked"), stop)
 
 
