@@ -101,7 +101,7 @@ def test_services_say_whether_they_are_alive(registry: Registry, visit: Visit):
     delivered(registry, "a.tif")
     registry.heartbeat("uploader", "scope-3.lab")
     registry.heartbeat("downloader", "cluster-gw", at=time.time() - 600)
-    registry.heartbeat("downloader", "old-pc", at=time.time() - 600, stopped=True)
+    registry.heartbeat("downloader", "old-pc", at=time.time() - 600, state="stopped")
     page = visit(registry)
     services = page.get_by_role("region", name="Services").get_by_role("listitem")
     expect(services.filter(has_text="uploader on scope-3.lab")).to_contain_text("Alive")
