@@ -79,6 +79,17 @@ def test_a_file_is_discovered_uploading_and_uploaded(stream: Stream, events_topi
     assert (uploaded.first_offset, uploaded.last_offset) == (sent.records[0][0], sent.records[-1][0])
 
 
+def test_a_slow_upload_is_seen_to_go_on(stream: Stream, events_topic: str):
+    (stream.source / "slow.bin").write_bytes(bytes(4_000_000))
+    stream.uploader(events_topic=events_topic, chunk_size=20_000, rate_limit=400_000)
+
+    def progress() -> list[int]:
+        events = told(stream, events_topic, FileUploading)
+        return [event.bytes_done for event in events if isinstance(event, FileUploading)]
+
+    eventually(lambda: len({done for done in progress() if 0 < done < 3_000_000}) >= 3)
+
+
 @pytest.mark.parametrize("size", [100, 5 * CHUNK])
 def test_a_file_that_is_sent_again_says_which_version_it_is_and_to_whom(
     stream: Stream, events_topic: str, size: int

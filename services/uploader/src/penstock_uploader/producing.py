@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from typing import Final
 
 from chunkproto import Abort, Chunk, End, Whole
-from penstock_uploader.sending import RECORD_COST, STRIDE_BYTES, Kind, Report, Sending
+from penstock_uploader.sending import RECORD_COST, STRIDE_BYTES, STRIDE_SECONDS, Kind, Report, Sending
 from penstock_uploader.transfer import Transfer
 from servicekit.faults import crash_point, declare
 
@@ -28,7 +29,11 @@ def produce_chunk(sending: Sending, transfer: Transfer, index: int, data: bytes)
     transfer.unreported += len(data) + RECORD_COST
     if index == 0:
         _produce(sending, "first", transfer, record, data, Kind.CHUNK, 1)
-    elif index == plan.count - 1 or transfer.unreported >= STRIDE_BYTES:
+    elif (
+        index == plan.count - 1
+        or transfer.unreported >= STRIDE_BYTES
+        or time.monotonic() - transfer.report_asked >= STRIDE_SECONDS
+    ):
         _produce(sending, "chunk", transfer, record, data, Kind.CHUNK, index + 1)
     else:
         sending.in_flight += len(data) + RECORD_COST
@@ -64,6 +69,7 @@ def _produce(
     # What came before without a report is acknowledged with this one (a chunk has counted itself).
     cost = transfer.unreported if kind is Kind.CHUNK else cost + transfer.unreported
     transfer.unreported = 0
+    transfer.report_asked = time.monotonic()
     crash_point(f"uploader.produce.{name}.before")
     report = Report(transfer, kind, chunks, cost, sending)
     sending.produce(record, transfer.key, data, transfer.partition, report)

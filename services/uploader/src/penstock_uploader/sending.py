@@ -1,9 +1,9 @@
 """The producer: records out, acknowledgements in, and how many bytes are between the two.
 
 Kafka is asked for few delivery reports, because each costs a copy of the record's bytes: for a large file
-only with the first chunk, every `STRIDE_BYTES` and the last one. The idempotent producer keeps the order
-within a partition, and with `enable.gapless.guarantee` a record that cannot be delivered ends the producer:
-so a report proves all records of the same file before it.
+only with the first chunk, every `STRIDE_BYTES` or `STRIDE_SECONDS`, and the last one. The idempotent producer
+keeps the order within a partition, and with `enable.gapless.guarantee` a record that cannot be delivered ends
+the producer: so a report proves all records of the same file before it.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ from servicekit.kafka import ClientHealth, make_producer
 log = logging.getLogger(__name__)
 
 STRIDE_BYTES: Final = 4 * 1024 * 1024
+STRIDE_SECONDS: Final = 1.0
+"""A slow upload is seen to go on, and goes on from there after a crash."""
 RECORD_COST: Final = 8 * 1024
 """What a record counts for beside its bytes, so that bytes bound the number of records too: what we and
 librdkafka keep of one until it is acknowledged."""

@@ -65,6 +65,8 @@ class Transfer:
     """Chunks before this one are read for the digest alone."""
     unreported: int = 0
     """Bytes produced since the last record that a report was asked for."""
+    report_asked: float = 0.0
+    """When that was (monotonic)."""
     acked: int = 0
     first_offset: int = -1
     last_offset: int = -1
