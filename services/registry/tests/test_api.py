@@ -488,6 +488,17 @@ class TestServices:
         ill = next(one for one in get("services")["items"] if one["program_id"] == "ill")
         assert ill["problems"] == ["kafka: no broker answers"]
 
+    def test_that_were_replaced_have_ended(self, store, world, get):
+        status = {"topic": "raw", "destination": "archive"}
+        world.heartbeat("archive/pod-1", ago=500.0, service="downloader", status=status)
+        world.heartbeat("archive/pod-2", ago=15.0, service="downloader", status=status)
+        world.heartbeat("lab/pod-3", ago=500.0, service="downloader", status=status | {"destination": "lab"})
+        world.happen(store)
+
+        states = {one["program_id"]: one["state"] for one in get("services")["items"]}
+
+        assert states == {"archive/pod-1": "stopped", "archive/pod-2": "alive", "lab/pod-3": "silent"}
+
     def test_of_a_stream_that_are_silent_are_a_warning(self, store, world, get):
         world.uploaded("a")
         world.heartbeat("microscope", ago=500.0, status={"topic": "raw"})

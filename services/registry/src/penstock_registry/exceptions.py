@@ -3,6 +3,7 @@
 PenstockError
 ├── DatabaseUnavailable       the database does not answer (yet)
 ├── DatabaseRefused           the database is one that this program cannot use
+├── WebServerEnded            the page and the API are gone, though nobody stopped them
 └── BadQuestion               what was asked for contradicts itself: a cursor of another query, for example
 """
 
@@ -17,6 +18,10 @@ class DatabaseUnavailable(PenstockError):
 
 class DatabaseRefused(PenstockError):
     """The database is too old, or was made by a newer registry. Nothing was changed."""
+
+
+class WebServerEnded(PenstockError):
+    """The web server has ended by itself."""
 
 
 class BadQuestion(PenstockError):

@@ -35,6 +35,14 @@ def service_state(
     return "silent" if now - last_at > patience else "alive"
 
 
+def is_replaced(last_at: float, youngest_at: float) -> bool:
+    """Say whether a program that is silent was replaced: another one with its task was new after its end.
+
+    Pods that crash come back under another name; nobody has to look after the old one.
+    """
+    return youngest_at > last_at
+
+
 @dataclass(frozen=True, slots=True)
 class DestinationFacts:
     """What a destination's health follows from."""

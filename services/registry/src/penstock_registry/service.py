@@ -15,7 +15,7 @@ from prometheus_client import REGISTRY
 from penstock_registry import metrics
 from penstock_registry.access import access_token, make_state_directory
 from penstock_registry.api.app import create_app
-from penstock_registry.exceptions import DatabaseUnavailable
+from penstock_registry.exceptions import DatabaseUnavailable, WebServerEnded
 from penstock_registry.known_metrics import KnownMetrics
 from penstock_registry.reading import Reader
 from penstock_registry.settings import RegistrySettings
@@ -86,6 +86,8 @@ def run(
         reader.start(stop)
         stop.wait()
         log.info("stopping: %s", stop.reason)
+    if web.failed:
+        raise WebServerEnded("the web server has ended by itself; the log says why: start the registry again")
     if reader.failure is not None:
         raise reader.failure
 

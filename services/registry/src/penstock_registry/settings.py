@@ -65,7 +65,8 @@ class RegistrySettings(ServiceSettings):
         ),
     )
     token_file: str | None = Field(
-        None, description="File that holds the token, instead of --token: a mounted secret, for example."
+        None,
+        description="File that holds the token, instead of PENSTOCK_TOKEN: a mounted secret, for example.",
     )
     streams: StringList = Field(
         default_factory=list,
@@ -159,7 +160,7 @@ class RegistrySettings(ServiceSettings):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.token is not None and self.token_file is not None:
-            raise ValueError("--token and --token-file say the same: leave one of them out")
+            raise ValueError("PENSTOCK_TOKEN and --token-file say the same: leave one of them out")
         return self
 
 

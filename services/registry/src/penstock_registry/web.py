@@ -73,6 +73,8 @@ class WebServer:
         self._listener = listener
         self._ended = ended
         self._closing = False
+        self.failed = False
+        """Whether it has ended though nobody has closed it."""
         # Its notices of every start and stop are ours to give.
         logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
         logging.getLogger("uvicorn.error").addFilter(_unexpected)
@@ -106,6 +108,7 @@ class WebServer:
         finally:
             self._listener.close()
             if not self._closing:
+                self.failed = True
                 self._ended()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
@@ -182,7 +183,24 @@ def _topics(connection: Connection) -> dict[int, str]:
 
 def _services(connection: Connection, now: float) -> list[models.Service]:
     newest = select(services).order_by(services.c.last_at.desc(), services.c.kind, services.c.program_id)
-    return [rows.service(row, now) for row in connection.execute(newest.limit(_MOST))]
+    found = [rows.service(row, now) for row in connection.execute(newest.limit(_MOST))]
+    youngest: dict[tuple[object, ...], float] = defaultdict(float)
+    for one in found:
+        youngest[_role(one)] = max(youngest[_role(one)], one.first_at)
+    return [
+        one.model_copy(update={"state": "stopped"})
+        if one.state == "silent" and health.is_replaced(one.last_at, youngest[_role(one)])
+        else one
+        for one in found
+    ]
+
+
+def _role(program: models.Service) -> tuple[object, ...]:
+    """Return what a program does: any other that does the same can take its place."""
+    said = program.status
+    if program.kind != "penstock" or not said.get("destination"):
+        return (program.kind, program.program_id)
+    return (program.kind, program.service, str(said.get("topic")), str(said["destination"]))
 
 
 def _lost(
