@@ -3,6 +3,10 @@
 import os
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from blake3 import blake3
@@ -81,15 +85,27 @@ def test_a_file_that_changes_while_it_is_read_is_said_to_change(tmp_path):
     assert "changed while" in seen.problem
 
 
-@pytest.mark.skipif(sys.platform == "win32" or os.geteuid() == 0, reason="needs permissions that bind")
-def test_what_cannot_be_read_is_named(tmp_path):
-    (tmp_path / "secret").write_bytes(b"x")
-    (tmp_path / "secret").chmod(0)
-    (tmp_path / "closed").mkdir(0)
-    try:
-        files = found(tmp_path)
-    finally:
-        (tmp_path / "closed").chmod(0o700)
+@contextmanager
+def permissions_that_bind() -> Iterator[Path]:
+    """A directory of its own, and a user whom permissions bind: nobody in root's place."""
+    with TemporaryDirectory() as directory:
+        nobody = 65534 if os.geteuid() == 0 else os.geteuid()
+        os.chown(directory, nobody, -1)
+        os.seteuid(nobody)
+        try:
+            yield Path(directory)
+        finally:
+            os.seteuid(os.getuid())
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no permission bits")
+def test_what_cannot_be_read_is_named():
+    with permissions_that_bind() as directory:
+        (directory / "secret").write_bytes(b"x")
+        (directory / "secret").chmod(0)
+        (directory / "closed").mkdir(0)
+        files = found(directory)
+        (directory / "closed").chmod(0o700)
     assert "Permission denied" in files["secret"].problem
     assert files["closed"].problem == "directory cannot be read: Permission denied"
 
