@@ -32,7 +32,7 @@ RUNNING_GROUP = "Logs, metrics, settings"
 MORE_GROUP = "More"
 
 _COMMON: dict[str, Sequence[str]] = {
-    KAFKA_GROUP: ("topic", "bootstrap_servers", "kafka"),
+    KAFKA_GROUP: ("topic", "bootstrap_servers", "kafka", "sasl_username", "sasl_password"),
     RUNNING_GROUP: ("config", "log_format", "log_level", "metrics_port", "metrics_host"),
 }
 

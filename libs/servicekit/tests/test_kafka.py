@@ -7,7 +7,14 @@ import pytest
 from confluent_kafka import KafkaError
 
 from servicekit.exceptions import ConfigurationError, NotAuthorized
-from servicekit.kafka import ClientHealth, consumer_config, make_consumer, make_producer, producer_config
+from servicekit.kafka import (
+    ClientHealth,
+    admin_config,
+    consumer_config,
+    make_consumer,
+    make_producer,
+    producer_config,
+)
 from servicekit.settings import ServiceSettings
 
 
@@ -42,6 +49,24 @@ def test_a_user_may_set_what_no_guarantee_depends_on():
 
     assert config["linger.ms"] == "50"
     assert config["compression.type"] == "zstd"
+
+
+def test_name_and_password_come_from_variables_of_their_own_as_they_are(monkeypatch):
+    monkeypatch.setenv("PENSTOCK_SASL_USERNAME", "microscope\n")
+    monkeypatch.setenv("PENSTOCK_SASL_PASSWORD", " \"}\\ssl.ca.location=/x $(A)'\n")
+    loaded = ServiceSettings.load()
+
+    for config in (producer_config(loaded), consumer_config(loaded, "g"), admin_config(loaded)):
+        assert config["sasl.username"] == "microscope"
+        assert config["sasl.password"] == " \"}\\ssl.ca.location=/x $(A)'"
+        assert "ssl.ca.location" not in config
+    assert "$(A)" not in repr(loaded)
+    assert "$(A)" not in loaded.model_dump_json()
+
+
+def test_a_property_beats_the_variable():
+    given = ServiceSettings(sasl_username="a", kafka={"sasl.username": "b"})
+    assert producer_config(given)["sasl.username"] == "b"
 
 
 def test_what_a_service_needs_beats_the_user():

@@ -240,6 +240,7 @@ def _merge(ours: dict[str, object], settings: ServiceSettings, extra: Mapping[st
             raise ConfigurationError(f"Kafka property {name} cannot be set: {why}")
     return {
         **ours,
+        **settings.credentials,
         **user,
         "bootstrap.servers": settings.bootstrap_servers,
         **{name.replace("_", "."): value for name, value in extra.items()},

@@ -192,6 +192,16 @@ class ServiceSettings(BaseSettings):
             "Those that delivery is proved by cannot be changed."
         ),
     )
+    sasl_username: str | None = Field(
+        None, description="Name to log in to Kafka with; the same as --kafka sasl.username=NAME."
+    )
+    sasl_password: SecretStr | None = Field(
+        None,
+        description=(
+            "Password to log in to Kafka with, best given in the environment; a line break at its end, as "
+            "files have one, is left out."
+        ),
+    )
     log_format: LogFormat = Field(
         "text", description="How to write logs: text for people, json for machines."
     )
@@ -206,6 +216,17 @@ class ServiceSettings(BaseSettings):
         "127.0.0.1",
         description="Address to listen at for metrics; by default only this machine. 0.0.0.0 in a container.",
     )
+
+    @property
+    def credentials(self) -> dict[str, str]:
+        """Name and password to log in to Kafka with, as properties of the client; as far as they are given.
+
+        They are settings of their own beside `kafka`, so that each can come from a Secret as it is.
+        """
+        given = {} if self.sasl_username is None else {"sasl.username": self.sasl_username}
+        if self.sasl_password is not None:
+            given["sasl.password"] = self.sasl_password.get_secret_value()
+        return {name: value.rstrip("\r\n") for name, value in given.items()}
 
     @classmethod
     @override
