@@ -11,7 +11,13 @@ from penstock.options import EVERYWHERE, load, settings_options
 from servicekit.events import EVENTS_TOPIC, receipts_topic
 from servicekit.exceptions import ConfigurationError
 from servicekit.settings import Seconds, ServiceSettings
-from servicekit.topics import Topics, receipts_config, require_topic_can_carry
+from servicekit.topics import (
+    STREAM_RETENTION_SECONDS,
+    Topics,
+    receipts_config,
+    require_topic_can_carry,
+    stream_config,
+)
 
 
 class _TopicSettings(ServiceSettings):
@@ -25,14 +31,15 @@ class _TopicSettings(ServiceSettings):
         None, ge=1, description="Brokers that hold each record; 3 is usual. By default what the cluster says."
     )
     retention_seconds: Seconds = Field(
-        7 * 86_400.0, description="How long a destination may be away before it misses files."
+        float(STREAM_RETENTION_SECONDS),
+        description="How long a destination may be away before it misses files.",
     )
 
 
 def _run(name: str | None, **given: object) -> None:
     settings = load(_TopicSettings, given | {"topic": name or given.get("topic")})
     topics = Topics(settings)
-    config = {"cleanup.policy": "delete", "retention.ms": str(int(settings.retention_seconds * 1000))}
+    config = stream_config(settings.retention_seconds)
     copies = settings.replication_factor or -1
     stream = topics.ensure_topic(
         settings.topic, partitions=settings.partitions, replication_factor=copies, config=config

@@ -12,7 +12,10 @@ from typing import Final, TypeVar
 from confluent_kafka import IsolationLevel, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # it has no __all__
     AclOperation,
+    AlterConfigOpType,
+    ConfigEntry,
     ConfigResource,
+    NewPartitions,
     NewTopic,
     OffsetSpec,
     ResourceType,
@@ -23,6 +26,7 @@ from servicekit.exceptions import (
     KafkaFailed,
     KafkaUnavailable,
     NotAuthorized,
+    PenstockError,
     TopicExists,
     TopicRefused,
     UnknownTopic,
@@ -158,6 +162,15 @@ def require_topic_can_carry(
     return [problem.message for problem in problems]
 
 
+STREAM_RETENTION_SECONDS: Final = 7 * 86_400
+"""How long a destination may be away before it misses files, unless somebody says otherwise."""
+
+
+def stream_config(retention_seconds: float = STREAM_RETENTION_SECONDS) -> dict[str, str]:
+    """Give the configuration of a topic that is safe for files, whatever the brokers' defaults are."""
+    return {"cleanup.policy": "delete", "retention.ms": str(int(retention_seconds * 1000))}
+
+
 RECEIPTS_RETENTION_SECONDS: Final = 30 * 86_400
 """A source may be away for a month and still find out what has arrived."""
 
@@ -191,26 +204,46 @@ class Topics:
 
     def describe(self, topic: str) -> TopicInfo:
         """Return what the topic is like now."""
-        described = self._ask(
-            topic,
-            lambda: self._admin.describe_topics(TopicCollection([topic]), request_timeout=self._timeout),
+        info = self.describe_each([topic])[topic]
+        if isinstance(info, PenstockError):
+            raise info
+        return info
+
+    def describe_each(self, topics: Iterable[str]) -> dict[str, TopicInfo | PenstockError]:
+        """Return what each topic is like now, or why that is not known; two requests for all together.
+
+        What is no single topic's trouble (no broker answers, refused credentials) is raised.
+        """
+        wanted = sorted(set(topics))
+        if not wanted:
+            return {}
+        described = self._ask_each(
+            {topic: topic for topic in wanted},
+            lambda: self._admin.describe_topics(TopicCollection(wanted), request_timeout=self._timeout),
         )
-        description = described[topic]
-        partitions = description.partitions
-        config: dict[str, str] = {}
-        config_error = None
-        try:
-            config = self._config_of(topic)
-        except NotAuthorized as error:
-            config_error = str(error)
-        return TopicInfo(
-            name=topic,
-            topic_id=_printed(description.topic_id),
-            partitions=len(partitions),
-            replication_factor=min((len(partition.replicas) for partition in partitions), default=0),
-            config=config,
-            config_error=config_error,
+        found: dict[str, TopicInfo | PenstockError] = {}
+        configs = self._configs_of(
+            topic for topic, answered in described.items() if not isinstance(answered, PenstockError)
         )
+        for topic, answered in described.items():
+            if isinstance(answered, PenstockError):
+                found[topic] = answered
+                continue
+            config = configs[topic]
+            if isinstance(config, PenstockError) and not isinstance(config, NotAuthorized):
+                found[topic] = config
+                continue
+            denied = isinstance(config, NotAuthorized)
+            replicas = (len(partition.replicas) for partition in answered.partitions)
+            found[topic] = TopicInfo(
+                name=topic,
+                topic_id=_printed(answered.topic_id),
+                partitions=len(answered.partitions),
+                replication_factor=min(replicas, default=0),
+                config={} if isinstance(config, PenstockError) else config,
+                config_error=str(config) if denied else None,
+            )
+        return found
 
     def ids(self, topics: Iterable[str]) -> dict[str, str]:
         """Return the ids of those topics that are there and not hidden from us; one request for all."""
@@ -240,13 +273,19 @@ class Topics:
         allowed = described[topic].authorized_operations
         return allowed is None or AclOperation.WRITE in allowed
 
-    def _config_of(self, topic: str) -> dict[str, str]:
-        resource = ConfigResource(ResourceType.TOPIC, topic)
-        answers = self._ask(
-            topic, lambda: self._admin.describe_configs([resource], request_timeout=self._timeout)
+    def _configs_of(self, topics: Iterable[str]) -> dict[str, dict[str, str] | PenstockError]:
+        resources = {ConfigResource(ResourceType.TOPIC, topic): topic for topic in topics}
+        if not resources:
+            return {}
+        answers = self._ask_each(
+            resources, lambda: self._admin.describe_configs(list(resources), request_timeout=self._timeout)
         )
-        entries = answers[resource]
-        return {name: entry.value for name, entry in entries.items() if entry.value is not None}
+        return {
+            resources[resource]: answered
+            if isinstance(answered, PenstockError)
+            else {name: entry.value for name, entry in answered.items() if entry.value is not None}
+            for resource, answered in answers.items()
+        }
 
     def log_starts_and_ends(self, partitions: Iterable[tuple[str, int]]) -> dict[tuple[str, int], LogRange]:
         """Return the first and next offset of each (topic, partition), read in two requests for all together.
@@ -257,6 +296,44 @@ class Topics:
         starts = self._offsets(wanted, OffsetSpec.earliest())  # type: ignore[no-untyped-call]
         ends = self._offsets(wanted, OffsetSpec.latest())  # type: ignore[no-untyped-call]
         return {partition: LogRange(starts[partition], ends[partition]) for partition in wanted}
+
+    def log_ranges_each(
+        self, partitions: Iterable[tuple[str, int]]
+    ) -> dict[tuple[str, int], LogRange | PenstockError]:
+        """Return the same, and for a partition that Kafka gives no answer for: why. Raises as describe_each.
+
+        The starts are read first, so that no log ends before it starts.
+        """
+        wanted = sorted(set(partitions))
+        starts = self._offsets_each(wanted, OffsetSpec.earliest())  # type: ignore[no-untyped-call]
+        ends = self._offsets_each(wanted, OffsetSpec.latest())  # type: ignore[no-untyped-call]
+        found: dict[tuple[str, int], LogRange | PenstockError] = {}
+        for partition in wanted:
+            start, end = starts[partition], ends[partition]
+            if isinstance(start, PenstockError):
+                found[partition] = start
+            else:
+                found[partition] = end if isinstance(end, PenstockError) else LogRange(start, end)
+        return found
+
+    def _offsets_each(
+        self, partitions: list[tuple[str, int]], spec: OffsetSpec
+    ) -> dict[tuple[str, int], int | PenstockError]:
+        if not partitions:
+            return {}
+        asked = {TopicPartition(*partition): partition for partition in partitions}
+        answers = self._ask_each(
+            {key: topic for key, (topic, _) in asked.items()},
+            lambda: self._admin.list_offsets(
+                dict.fromkeys(asked, spec),
+                isolation_level=IsolationLevel.READ_UNCOMMITTED,
+                request_timeout=self._timeout,
+            ),
+        )
+        return {
+            asked[key]: info if isinstance(info, PenstockError) else info.offset
+            for key, info in answers.items()
+        }
 
     def watermarks(self, topic: str, partitions: int) -> dict[int, LogRange]:
         """Return the first and next offset of partitions 0 to `partitions` - 1 of one topic."""
@@ -319,6 +396,38 @@ class Topics:
                     raise
                 time.sleep(0.1)  # the brokers tell each other
 
+    def add_partitions(self, topic: str, total: int) -> None:
+        """Let the topic have `total` partitions, more than it has now."""
+        self._ask(
+            topic,
+            lambda: self._admin.create_partitions(
+                [NewPartitions(topic, total)], request_timeout=self._timeout
+            ),
+        )
+        log.info("topic %s has %d partitions now", topic, total)
+
+    def set_config(self, topic: str, config: Mapping[str, str]) -> None:
+        """Set these of the topic's properties; the others stay as they are."""
+        changes = [
+            ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
+            for name, value in sorted(config.items())
+        ]
+        resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=changes)
+        self._ask(
+            topic,
+            lambda: self._admin.incremental_alter_configs([resource], request_timeout=self._timeout),
+        )
+        log.info("topic %s: %s set", topic, ", ".join(sorted(config)))
+
+    def delete(self, topic: str) -> bool:
+        """Delete the topic and all that it holds; False if there was none."""
+        try:
+            self._ask(topic, lambda: self._admin.delete_topics([topic], request_timeout=self._timeout))
+        except UnknownTopic:
+            return False
+        log.info("topic %s deleted", topic)
+        return True
+
     def _ask_someone(
         self,
         error: NotAuthorized,
@@ -337,6 +446,25 @@ class Topics:
             f"kafka-acls --bootstrap-server {self._bootstrap} --add --allow-principal User:{self._user} "
             f"--operation Create --operation Describe --operation DescribeConfigs --topic {name}"
         )
+
+    def _ask_each(
+        self, topics: Mapping[_Key, str], request: Callable[[], Mapping[_Key, Future[_Answer]]]
+    ) -> dict[_Key, _Answer | PenstockError]:
+        """Ask for many at once: one that goes wrong is an answer, what is wrong for all of them is raised."""
+        found: dict[_Key, _Answer | PenstockError] = {}
+        for key, future in self._request(", ".join(sorted(set(topics.values()))), request).items():
+            try:
+                found[key] = answer(future, self._admin, self._health, topics[key])
+            except PenstockError as error:
+                if isinstance(error, NotAuthorized) and error is self._health.last_error:
+                    raise  # refused credentials, not a missing ACL
+                found[key] = error
+        away = [answered for answered in found.values() if isinstance(answered, KafkaUnavailable)]
+        if away:
+            self._connect()  # as in `_await`
+        if away and len(away) == len(found):
+            raise away[0]
+        return found
 
     def _ask(self, topic: str, request: Callable[[], Mapping[_Key, Future[_Answer]]]) -> dict[_Key, _Answer]:
         return {key: self._await(topic, future) for key, future in self._request(topic, request).items()}
