@@ -2,8 +2,8 @@
 
     python -m bench.registry.ingest [--files 10000] [--database postgresql://...] [--known 2000000]
 
-From the values of Kafka's records (JSON) to what is committed: decoded, checked and learned as the reader does
-it, all but Kafka. Two lives of files, in the order in which they happen:
+From the values of Kafka's records (JSON) to what is committed: decoded, checked and learned as the reader
+does it, all but Kafka. Two lives of files, in the order in which they happen:
 
 - new files: discovered, uploaded, delivered to one destination; an upload's receipt comes some seconds after
   it, so most files are met in three batches;
@@ -25,10 +25,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
+from bench.registry.queries import fill
 from sqlalchemy import Engine, delete, insert, select, text
 from tests.postgres_server import PostgresServer, unpack
 
-from bench.registry.queries import fill
 from chunkproto import next_upload_id
 from penstock_registry.readings import Reading, learn
 from penstock_registry.records import HEAD_BYTES, KnownTopics

@@ -17,6 +17,12 @@ from penstock_registry.exceptions import DatabaseRefused, DatabaseUnavailable
 POSTGRESQL_MINIMUM: Final = 15
 _WRITER_LOCK: Final = 0x50454E53544F434B
 """PostgreSQL's advisory lock of whoever writes: "PENSTOCK"."""
+# A plan is made for each statement: one that is kept from when the tables were small walks all of them for
+# each batch, until statistics are taken again. (Nor does `synchronous_commit` go off here: the pool connects
+# again after a crash before anybody has noticed it, and the reader would go on behind what was lost.)
+_PREPARE_WRITING: Final = text(
+    "SELECT pg_advisory_xact_lock(:lock), set_config('plan_cache_mode', 'force_custom_plan', true)"
+)
 _BUSY_SECONDS: Final = 30.0
 _WRITES: Final = "penstock_writes"
 # Limits that a value met (54), not a server that is away: nothing that waiting mends.
@@ -63,7 +69,7 @@ def writing(engine: Engine) -> Iterator[Connection]:
     """Give a transaction that is the only one that writes, of all programs. Raises DatabaseUnavailable."""
     with explained(engine), engine.execution_options(**{_WRITES: True}).begin() as connection:
         if connection.dialect.name == "postgresql":
-            connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _WRITER_LOCK})
+            connection.execute(_PREPARE_WRITING, {"lock": _WRITER_LOCK})
         yield connection
 
 

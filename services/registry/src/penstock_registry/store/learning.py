@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Connection, Row, and_, delete, or_, select
+from sqlalchemy import Connection, Row, and_, delete, not_, or_, select
 
 from penstock_registry.knowledge import (
     NEWEST_UPLOADS,
@@ -156,7 +156,7 @@ class _Learning:
         for receipt in self._receipts.values():
             answers.setdefault((receipt.upload_id, receipt.stream_id), []).append(receipt)
         before = {row.id: row for row in load_files(self._connection, touched)}
-        others = load_newest_uploads(self._connection, before)
+        others = load_newest_uploads(self._connection, before, {key[0] for key in self._uploads})
         changed = []
         for file_id, its_uploads in touched.items():
             old, fact = before.get(file_id), self._facts.files.get(file_id)
@@ -229,11 +229,13 @@ def load_uploads(connection: Connection, ids: Collection[UUID]) -> Iterable[Uplo
         select(*uploads.c).where(among(connection, uploads.c.id)),
         {"ids": ids_parameter(connection, list(ids))},
     )
-    return [_upload(row) for row in found]
+    return [_upload(row) for row in found.all()]
 
 
-def load_newest_uploads(connection: Connection, ids: Collection[UUID]) -> dict[UUID, list[UploadRow]]:
-    """Return the newest uploads of these files."""
+def load_newest_uploads(
+    connection: Connection, ids: Collection[UUID], besides: Collection[UUID] = ()
+) -> dict[UUID, list[UploadRow]]:
+    """Return the newest uploads of these files, without those that are known: `besides`."""
     if not ids:
         return {}
     newest = uploads.alias()
@@ -245,10 +247,15 @@ def load_newest_uploads(connection: Connection, ids: Collection[UUID]) -> dict[U
         .correlate(uploads)
     )
     found: dict[UUID, list[UploadRow]] = {}
+    of_files = among(connection, uploads.c.file_id)
+    others = not_(among(connection, uploads.c.id, "besides"))
     for row in connection.execute(
-        select(*uploads.c).where(among(connection, uploads.c.file_id), uploads.c.id.in_(its_newest)),
-        {"ids": ids_parameter(connection, list(ids))},
-    ):
+        select(*uploads.c).where(of_files, others, uploads.c.id.in_(its_newest)),
+        {
+            "ids": ids_parameter(connection, list(ids)),
+            "besides": ids_parameter(connection, list(besides)),
+        },
+    ).all():
         upload = _upload(row)
         if upload.file_id is not None:
             found.setdefault(upload.file_id, []).append(upload)
@@ -263,7 +270,7 @@ def load_receipts(connection: Connection, ids: Collection[UUID]) -> Iterable[Rec
         select(*receipts.c).where(among(connection, receipts.c.upload_id)),
         {"ids": ids_parameter(connection, list(ids))},
     )
-    return [ReceiptRow._make(row) for row in found]
+    return [ReceiptRow._make(row) for row in found.all()]
 
 
 def load_files(connection: Connection, ids: Collection[UUID]) -> Iterable[FileRow]:
@@ -273,7 +280,7 @@ def load_files(connection: Connection, ids: Collection[UUID]) -> Iterable[FileRo
     found = connection.execute(
         select(*files.c).where(among(connection, files.c.id)), {"ids": ids_parameter(connection, list(ids))}
     )
-    return [FileRow._make(row) for row in found]
+    return [FileRow._make(row) for row in found.all()]
 
 
 def _upload(row: Row[Any]) -> UploadRow:

@@ -1,17 +1,22 @@
 """Many rows in one statement, in the way that each database is quick at.
 
-PostgreSQL takes them as one JSON document, SQLite one by one without a round trip. Rows are tuples in the
-order of the table's columns.
+PostgreSQL takes them by COPY into a temporary table (a third of what parsing them from JSON costs it, half of
+what writing that costs us), SQLite one by one without a round trip. Rows are tuples in the order of the
+table's columns.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Final, TypeAlias
+from typing import Any, TypeAlias
 from uuid import UUID
 
+import psycopg
+from psycopg import sql
+from psycopg.types.json import Jsonb
 from sqlalchemy import (
     ARRAY,
     JSON,
@@ -25,12 +30,13 @@ from sqlalchemy import (
     any_,
     bindparam,
     case,
-    cast,
     column,
     func,
     select,
+    text,
 )
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.base import ReadOnlyColumnCollection
 from sqlalchemy.sql.dml import Insert
 
@@ -39,9 +45,6 @@ Excluded: TypeAlias = ReadOnlyColumnCollection[str, Any]
 """The row that met an existing one."""
 Update: TypeAlias = Callable[[Table, Excluded], Mapping[str, ColumnElement[Any]]]
 """What the columns of the existing row become."""
-
-# PostgreSQL reads and plans a document of this many rows in some milliseconds.
-_ROWS: Final = 2000
 
 
 def replaced(table: Table, excluded: Excluded) -> Mapping[str, ColumnElement[Any]]:
@@ -88,25 +91,80 @@ def upsert(connection: Connection, table: Table, rows: Sequence[Row], update: Up
     """Insert rows; those that are there already are changed by `update`, or left alone."""
     if not rows:
         return
-    names = [c.name for c in table.columns]
-    named = [dict(zip(names, row, strict=True)) for row in rows]
     if connection.dialect.name == "postgresql":
-        statement = _postgresql_upsert(table, update)
-        for start in range(0, len(named), _ROWS):
-            connection.execute(statement, {"rows": _to_json(named[start : start + _ROWS])})
+        _copy(connection, _arrival(table), rows)
+        connection.execute(_postgresql_upsert(table, update))
     else:
-        connection.execute(_sqlite_upsert(table, update), named)
+        names = [c.name for c in table.columns]
+        connection.execute(
+            _sqlite_upsert(table, update), [dict(zip(names, row, strict=True)) for row in rows]
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Arrival:
+    """The temporary table through which rows go into a table."""
+
+    name: str
+    create: str
+    copy: str
+    types: tuple[str, ...]
+    """PostgreSQL's names of the columns' types."""
+    documents: tuple[int, ...]
+    """Which of the columns hold JSON."""
+
+
+@lru_cache(maxsize=64)
+def _arrival(table: Table) -> _Arrival:
+    dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
+    name = f"arriving_{table.name}"
+    names = ", ".join(f'"{c.name}"' for c in table.columns)
+    return _Arrival(
+        name,
+        f"CREATE TEMPORARY TABLE IF NOT EXISTS {name} (LIKE {table.name}) ON COMMIT DELETE ROWS",
+        f"COPY {name} ({names}) FROM STDIN (FORMAT BINARY)",
+        # Without a length, as in VARCHAR(16).
+        tuple(c.type.compile(dialect).lower().partition("(")[0] for c in table.columns),
+        tuple(place for place, c in enumerate(table.columns) if isinstance(c.type, JSON)),
+    )
+
+
+def _copy(connection: Connection, arrival: _Arrival, rows: Sequence[Row]) -> None:
+    """Copy rows into the temporary table, which is emptied first: a transaction may use it twice."""
+    connection.exec_driver_sql(arrival.create)
+    driver: Any = connection.connection.driver_connection
+    try:
+        with driver.cursor() as cursor:
+            cursor.execute(sql.SQL("DELETE FROM {}").format(sql.Identifier(arrival.name)))
+            with cursor.copy(arrival.copy) as copy:
+                copy.set_types(arrival.types)
+                for row in _with_documents(rows, arrival.documents):
+                    copy.write_row(row)
+    except psycopg.Error as error:
+        # As if SQLAlchemy had executed it, which knows no COPY.
+        raise DBAPIError.instance(
+            arrival.copy, None, error, psycopg.Error, dialect=connection.dialect
+        ) from error
+
+
+def _with_documents(rows: Sequence[Row], documents: Sequence[int]) -> Iterator[Sequence[Any]]:
+    if not documents:
+        yield from rows
+        return
+    for row in rows:
+        values = list(row)
+        for place in documents:
+            if values[place] is not None:
+                values[place] = Jsonb(values[place], _to_json)
+        yield values
 
 
 @lru_cache(maxsize=64)
 def _postgresql_upsert(table: Table, update: Update | None) -> Insert:
-    rows = (
-        func.json_to_recordset(cast(bindparam("rows", type_=Text), JSON))
-        .table_valued(*(column(c.name, c.type) for c in table.columns))
-        .render_derived(name="rows", with_types=True)
-    )
+    columns = [column(c.name, c.type) for c in table.columns]
+    arrived = select(*columns).select_from(text(_arrival(table).name))
     insert = postgresql.insert(table).from_select(
-        [c.name for c in table.columns], select(*rows.c), include_defaults=False
+        [c.name for c in table.columns], arrived, include_defaults=False
     )
     if update is None:
         return insert.on_conflict_do_nothing()
@@ -142,10 +200,4 @@ def ids_parameter(connection: Connection, ids: Sequence[UUID]) -> list[UUID] | s
     return json.dumps([given.hex for given in ids])
 
 
-def _plain(value: object) -> str:
-    if isinstance(value, bytes):
-        return "\\x" + value.hex()
-    return str(value)  # a UUID
-
-
-_to_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False, default=_plain).encode
+_to_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
