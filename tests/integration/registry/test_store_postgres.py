@@ -101,8 +101,25 @@ def test_a_server_that_is_too_old_is_refused(postgres: str, monkeypatch: pytest.
         store.migrate()
 
 
-def test_what_the_database_cannot_hold_is_told_from_a_database_that_is_away(store: Store) -> None:
-    unchecked = discovered(1).model_copy(update={"source_id": "with a NUL\0"})
+def uploaded() -> FileUploaded:
+    return FileUploaded(
+        time=BEGINNING, source_id="s", path="1.dat", size=7, topic="t", digest="0" * 64, seconds=1.0,
+        upload_id="019b76da-a800-7000-8000-5f1e2d3c4b5a", partition=0, first_offset=0, last_offset=0,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "unchecked",
+    [
+        discovered(1).model_copy(update={"source_id": "with a NUL\0"}),
+        uploaded().model_copy(update={"partition": 1 << 31}),
+        uploaded().model_copy(update={"to": ("with a NUL\0",)}),
+    ],
+    ids=["text", "number", "document"],
+)
+def test_what_the_database_cannot_hold_is_told_from_a_database_that_is_away(
+    store: Store, unchecked: Event
+) -> None:
     with pytest.raises(DataError):
         store.learn(Batch(events=[discovered(2), unchecked], positions={("t", 0): Position("T", 1)}))
     assert store.positions() == {}

@@ -24,6 +24,7 @@ from sqlalchemy import (
     Column,
     ColumnElement,
     Connection,
+    Integer,
     Table,
     Text,
     Uuid,
@@ -116,17 +117,28 @@ class _Arrival:
 
 @lru_cache(maxsize=64)
 def _arrival(table: Table) -> _Arrival:
-    dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
     name = f"arriving_{table.name}"
+    types = tuple(map(_arriving_type, table.columns))
+    columns = ", ".join(f'"{c.name}" {its}' for c, its in zip(table.columns, types, strict=True))
     names = ", ".join(f'"{c.name}"' for c in table.columns)
     return _Arrival(
         name,
-        f"CREATE TEMPORARY TABLE IF NOT EXISTS {name} (LIKE {table.name}) ON COMMIT DELETE ROWS",
+        f"CREATE TEMPORARY TABLE IF NOT EXISTS {name} ({columns}) ON COMMIT DELETE ROWS",
         f"COPY {name} ({names}) FROM STDIN (FORMAT BINARY)",
-        # Without a length, as in VARCHAR(16).
-        tuple(c.type.compile(dialect).lower().partition("(")[0] for c in table.columns),
+        types,
         tuple(place for place, c in enumerate(table.columns) if isinstance(c.type, JSON)),
     )
+
+
+def _arriving_type(column: Column[Any]) -> str:
+    """Return the type without its bounds: what goes beyond them is refused on the way into the table.
+
+    (Were it copied to where it does not fit, psycopg would cut off a number's upper half and say nothing.)
+    """
+    if isinstance(column.type, Integer):
+        return "bigint"
+    compiled = column.type.compile(postgresql.dialect())  # type: ignore[no-untyped-call]
+    return compiled.lower().partition("(")[0]
 
 
 def _copy(connection: Connection, arrival: _Arrival, rows: Sequence[Row]) -> None:
