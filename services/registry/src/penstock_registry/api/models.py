@@ -92,6 +92,23 @@ class File(Model):
     reason: str | None = Field(None, description="One word, where the state needs a reason.")
     detail: str | None = Field(None, description="The reason in a sentence.")
     advice: str | None = Field(None, description="What a person can do about it, and what happens by itself.")
+    by: str | None = Field(
+        None, description="Destination that `reason`, `detail` and `advice` are about; null: the source's own."
+    )
+    failed_for: str | None = Field(
+        None,
+        description=(
+            "Destination that the source has given up for what it has now; empty: it cannot send the file to "
+            "anybody; null: nothing is given up."
+        ),
+    )
+    waiting_for: list[str] = Field(
+        [],
+        description=(
+            "Destinations of its stream (those that have ever answered there) that have not answered yet, "
+            "while Kafka has all of it; empty before."
+        ),
+    )
     bytes_done: int = Field(description="Bytes that Kafka has acknowledged.")
     digest: str | None = None
     upload_id: UUID | None = Field(None, description="The newest upload of it.")
