@@ -379,14 +379,32 @@ class Topics:
             pass
         except NotAuthorized as error:
             raise self._ask_someone(error, name, partitions, replication_factor, config) from None
+        try:
+            return self.make_topic(
+                name, partitions=partitions, replication_factor=replication_factor, config=config
+            )
+        except TopicExists:
+            return self._await_topic(name)  # someone was faster
+
+    def make_topic(
+        self,
+        name: str,
+        *,
+        partitions: int = 1,
+        replication_factor: int = -1,
+        config: Mapping[str, str] | None = None,
+    ) -> TopicInfo:
+        """Make a topic that is not there yet; else as `ensure_topic`. Raises TopicExists."""
+        config = dict(config or {})
         new = NewTopic(name, num_partitions=partitions, replication_factor=replication_factor, config=config)
         try:
             self._ask(name, lambda: self._admin.create_topics([new], request_timeout=self._timeout))
-            log.info("topic %s made, with %d partitions", name, partitions)
         except NotAuthorized as error:
             raise self._ask_someone(error, name, partitions, replication_factor, config) from None
-        except TopicExists:
-            pass  # someone was faster
+        log.info("topic %s made, with %d partitions", name, partitions)
+        return self._await_topic(name)
+
+    def _await_topic(self, name: str) -> TopicInfo:
         deadline = Deadline(self._timeout)
         while True:
             try:
