@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sqlite3
 from collections.abc import Iterator
@@ -24,6 +25,7 @@ _PREPARE_WRITING: Final = text(
     "SELECT pg_advisory_xact_lock(:lock), set_config('plan_cache_mode', 'force_custom_plan', true)"
 )
 _BUSY_SECONDS: Final = 30.0
+_decode_json: Final = json.JSONDecoder().decode
 _WRITES: Final = "penstock_writes"
 # Limits that a value met (54), not a server that is away: nothing that waiting mends.
 _ABOUT_A_VALUE: Final = re.compile(r"54")
@@ -41,8 +43,16 @@ def connect(url: str | URL) -> Engine:
         parsed.set(drivername="postgresql+psycopg"),
         pool_pre_ping=True,
         pool_timeout=_BUSY_SECONDS,
+        json_deserializer=_from_json,
         connect_args={"connect_timeout": 10, "application_name": "penstock-registry"},
     )
+
+
+def _from_json(raw: bytes) -> object:
+    # json.loads() would first guess the encoding; most of what we keep as JSON is empty.
+    if raw == b"{}":
+        return {}
+    return [] if raw == b"[]" else _decode_json(raw.decode())
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:

@@ -227,7 +227,7 @@ def load_uploads(connection: Connection, ids: Collection[UUID]) -> Iterable[Uplo
         return []
     found = connection.execute(
         select(*uploads.c).where(among(connection, uploads.c.id)),
-        {"ids": ids_parameter(connection, list(ids))},
+        {"ids": ids_parameter(connection, ids)},
     )
     return [_upload(row) for row in found.all()]
 
@@ -252,8 +252,8 @@ def load_newest_uploads(
     for row in connection.execute(
         select(*uploads.c).where(of_files, others, uploads.c.id.in_(its_newest)),
         {
-            "ids": ids_parameter(connection, list(ids)),
-            "besides": ids_parameter(connection, list(besides)),
+            "ids": ids_parameter(connection, ids),
+            "besides": ids_parameter(connection, besides),
         },
     ).all():
         upload = _upload(row)
@@ -268,7 +268,7 @@ def load_receipts(connection: Connection, ids: Collection[UUID]) -> Iterable[Rec
         return []
     found = connection.execute(
         select(*receipts.c).where(among(connection, receipts.c.upload_id)),
-        {"ids": ids_parameter(connection, list(ids))},
+        {"ids": ids_parameter(connection, ids)},
     )
     return [ReceiptRow._make(row) for row in found.all()]
 
@@ -278,7 +278,7 @@ def load_files(connection: Connection, ids: Collection[UUID]) -> Iterable[FileRo
     if not ids:
         return []
     found = connection.execute(
-        select(*files.c).where(among(connection, files.c.id)), {"ids": ids_parameter(connection, list(ids))}
+        select(*files.c).where(among(connection, files.c.id)), {"ids": ids_parameter(connection, ids)}
     )
     return [FileRow._make(row) for row in found.all()]
 
