@@ -94,13 +94,28 @@ class KnownFile(Named):
     reason: str | None = None
     detail: str | None = None
     advice: str | None = None
+    failed_for: str | None = None
+    """Whom the source failed to send it to; empty: it can send it to nobody."""
+    by: str | None = None
+    """Which destination the state, its reason and the advice are about; None: none in particular."""
+    waiting_for: list[str] = []
+    """Destinations that have not answered what the source has now."""
     bytes_done: int = 0
     digest: str | None = None
     upload_id: UUID | None = None
     version_id: UUID | None = None
+    discovered_at: float | None = None
     uploaded_at: float | None = None
     last_at: float
     answers: list[Answer] = []
+
+
+class Receipt(Said):
+    """What one destination said of one upload."""
+
+    destination: str
+    outcome: str
+    advice: str | None = None
 
 
 class Upload(Named):
@@ -111,6 +126,7 @@ class Upload(Named):
     to: list[str] = []
     aborted_at: float | None = None
     abort_reason: str | None = None
+    receipts: list[Receipt] = []
 
 
 class FileDetail(KnownFile):
@@ -137,6 +153,8 @@ class Service(Said):
     state: str
     problems: list[str] = []
     last_at: float
+    status: dict[str, Any] = {}
+    """What its last heartbeat said: of Penstock's programs what they read and write."""
 
 
 class LostRange(Said):

@@ -3,9 +3,11 @@
 import uuid
 
 import pytest
+from hypothesis import given as for_all
+from hypothesis import strategies as st
 
-from penstock.registry_answers import Answer, FileDetail, KnownFile, Upload
-from penstock.verification.verdicts import Here, Verdict, judge, wants_history
+from penstock.registry_answers import Answer, FileDetail, KnownFile, Receipt, Upload
+from penstock.verification.verdicts import Finding, Here, Verdict, judge, wants_history
 
 V1, V2 = "1" * 64, "2" * 64
 HERE = Here("run/a", 100, V2)
@@ -144,7 +146,9 @@ def test_a_version_that_cannot_be_sent_leaves_the_older_one_there():
     file = known(answer(current=False), state="failed", digest=None, reason="unreadable", detail="No")
     found = verdict(file)
     assert found.verdict is Verdict.CHANGED
-    assert found.why == "an earlier version arrived; this one: unreadable: No"
+    assert found.why == (
+        "an earlier version arrived; this one: the source failed to send it (unreadable: No)"
+    )
 
 
 def test_while_nobody_has_answered_nothing_has_arrived():
@@ -180,15 +184,19 @@ class TestRejections:
     def test_one_that_was_sent_again_in_vain_says_how_often(self):
         assert self.judged(self.sent(2), self.sent(1)).why == "digest: differs; sent again once, in vain"
 
-    def test_one_that_was_given_up_says_so(self):
-        found = self.judged(self.sent(2), self.sent(1), state="failed")
-        assert found.why == "digest: differs; sent again once, then given up"
+    def test_advice_is_that_of_this_receipt_whoever_else_rejected_it(self):
+        receipts = [
+            Receipt(destination="backup", outcome="rejected", advice="not this"),
+            Receipt(destination="archive", outcome="rejected", advice="this"),
+        ]
+        sent = self.sent(2, receipts=receipts)
+        assert self.judged(sent, reason="size", by="backup", advice="not this").advice == "this"
 
     def test_a_younger_upload_for_this_destination_brings_it(self):
         for to in ((), ("archive", "backup")):
             found = self.judged(self.sent(3, to=to), self.sent(2), state="uploaded")
             assert found.verdict is Verdict.ON_ITS_WAY
-            assert found.why == "refused (digest: differs) and being sent again"
+            assert found.why == "rejected (digest: differs) and being sent again"
 
     def test_a_younger_upload_for_others_does_not(self):
         found = self.judged(self.sent(3, to=("backup",)), self.sent(2))
@@ -202,6 +210,90 @@ class TestRejections:
     def test_advice_is_about_this_rejection_or_is_left_out(self):
         assert self.judged(self.sent(2), reason="digest", advice="do this").advice == "do this"
         assert self.judged(self.sent(2), reason="size", advice="do that").advice is None
+
+
+BEGAN_MS = 1000
+NEWEST = uuid.UUID(int=BEGAN_MS << 80)
+"""The newest upload's id, which begins with its time."""
+
+
+@st.composite
+def sendings(draw: st.DrawFn) -> KnownFile:
+    """A file as its source has sent it, and as `archive` alone may have answered it."""
+    uploaded = draw(st.booleans())
+    answers = draw(
+        st.lists(
+            st.builds(
+                answer,
+                st.just("archive"),
+                st.sampled_from(["delivered", "skipped", "rejected"]),
+                digest=st.sampled_from([V1, V2]),
+                current=st.booleans(),
+                reason=st.sampled_from([None, "size"]),
+                upload_id=st.just(NEWEST),
+            ),
+            max_size=1,
+        )
+    )
+    seen_at = draw(st.sampled_from([None, 0.0, 5.0]))
+    if answers and answers[0].current and answers[0].outcome == "rejected":
+        state = "rejected"
+    elif not uploaded and draw(st.booleans()):
+        state = "aborted"
+    elif seen_at is not None and seen_at * 1000 > BEGAN_MS:
+        state = "discovered"
+    elif not uploaded:
+        state = "uploading"
+    else:
+        state = draw(st.sampled_from(["uploaded", "delivered"]))
+    return known(
+        *answers,
+        state=state,
+        digest=draw(st.sampled_from([V1, V2])) if uploaded else None,
+        bytes_done=100 if uploaded else draw(st.integers(0, 99)),
+        discovered_at=seen_at,
+        upload_id=NEWEST,
+        reason={"aborted": "changed", "rejected": "size"}.get(state),
+    )
+
+
+def said_of(file: KnownFile) -> Finding:
+    """Judge it with the history that would have been asked for."""
+    aborted = {"aborted_at": 2.0, "abort_reason": "changed"} if "aborted" in file.source else {}
+    uploads = [Upload(id=NEWEST, version_id=NEWEST, **aborted)]
+    history = FileDetail(**file.model_dump(), uploads=uploads) if wants_history(file) else None
+    return verdict(file, history=history)
+
+
+@for_all(st.data())
+def test_what_others_reject_and_what_is_given_up_for_them_says_nothing_about_this_one(data):
+    file = data.draw(sendings())
+    # Remembered under another name: the state may be covered by what is said of others.
+    file = file.model_copy(update={"source": f"source-{file.state}"})
+    in_kafka = file.uploaded_at is not None
+    others = [
+        answer(name, data.draw(st.sampled_from(outcomes)), digest=file.digest or V2, reason="too-large")
+        for name, outcomes in (
+            ("small", ["rejected"]),
+            ("lab", ["delivered", "rejected", "skipped"] if in_kafka else ["rejected", "skipped"]),
+        )
+    ]
+    about_them = data.draw(
+        st.sampled_from(
+            [
+                {},
+                {"state": "rejected", "by": "small"},
+                {"state": "rejected", "by": "small", "failed_for": "small"},
+                {"state": "failed", "failed_for": "small"},
+            ]
+        )
+    )
+    if about_them:
+        about_them = {"reason": "too-large", "detail": "not sent again", "advice": "not this", **about_them}
+    noisy = file.model_copy(update={"answers": [*file.answers, *others], **about_them})
+    alone, among_others = said_of(file), said_of(noisy)
+    assert (among_others.verdict, among_others.why) == (alone.verdict, alone.why)
+    assert among_others.advice != "not this"
 
 
 class TestSeveralSources:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from uuid import UUID
 
-from penstock.registry_answers import Answer, FileDetail, KnownFile
+from penstock.registry_answers import Answer, FileDetail, KnownFile, Upload
 
 
 class Verdict(StrEnum):
@@ -61,7 +61,9 @@ def judge(
 ) -> Finding:
     """Say what became of a file at a destination; None: no destination has ever answered.
 
-    `known` are the files of this path, of one source or of several. `histories` has those of `wants_history`.
+    What other destinations rejected or skipped, and what the source gave up for them, changes nothing; that
+    they have it only tells that Kafka has it, too. `known` are the files of this path, of one source or of
+    several. `histories` has those of `wants_history`.
     """
     if not known:
         return Finding(Verdict.NEVER_LEFT, "the registry has never heard of it")
@@ -77,30 +79,74 @@ def judge(
         return Finding(Verdict.ARRIVED, answer=newest)
     # Which of several sources is meant nobody has said: one with our bytes, or else the last one heard of.
     file = max(known, key=lambda file: (here.digest in _in_kafka(file), file.last_at))
+    history = histories.get(file.id)
     answer = next((answer for answer in file.answers if answer.destination == destination), None)
+    sending = _sending(file, destination, history)
     if answer is not None and answer.current:
-        return _answered(here, file, answer, histories.get(file.id))
-    return _unanswered(here, file, answer)
+        return _answered(here, file, sending, answer, history)
+    return _unanswered(here, file, sending, answer, history)
 
 
 def wants_history(file: KnownFile) -> bool:
-    """Whether its uploads have to be known: what was done about a rejection."""
-    return any(answer.outcome == "rejected" and answer.current for answer in file.answers)
+    """Whether its uploads have to be known: what was done about a rejection, or for whom it was given up."""
+    return bool(file.failed_for) or any(
+        answer.outcome == "rejected" and answer.current for answer in file.answers
+    )
+
+
+class _Sending(StrEnum):
+    """How far the source is with what it has now, whatever destinations say of it."""
+
+    SEEN = "seen"
+    UPLOADING = "uploading"
+    FAILED = "failed"
+    ABORTED = "aborted"
+    DONE = "done"
+
+
+def _sending(file: KnownFile, destination: str | None, history: FileDetail | None) -> _Sending:
+    """Return what the state says of the source; where it is about a destination, what stands behind it."""
+    match file.state:
+        case "discovered":
+            return _Sending.SEEN
+        case "uploading":
+            return _Sending.UPLOADING
+        case "aborted":
+            return _Sending.ABORTED
+        case "failed" if not file.failed_for or file.failed_for == destination:
+            return _Sending.FAILED
+    newest = next(iter(history.uploads), None) if history is not None else None
+    if newest is not None and newest.aborted_at is not None:
+        return _Sending.ABORTED
+    if _seen_again(file):
+        return _Sending.SEEN
+    if file.uploaded_at is None and file.bytes_done < file.size:
+        return _Sending.UPLOADING
+    return _Sending.DONE
+
+
+def _seen_again(file: KnownFile) -> bool:
+    """Whether the source saw a change after its newest upload had begun: upload ids begin with their time."""
+    if file.discovered_at is None or file.upload_id is None:
+        return False
+    return int(file.discovered_at * 1000) > file.upload_id.int >> 80
 
 
 def _in_kafka(file: KnownFile) -> set[str]:
     """Return the digests of the current version, as far as it is known to be in Kafka."""
-    digests = {answer.digest for answer in file.answers if answer.current}
+    digests = {answer.digest for answer in file.answers if answer.current and answer.outcome == "delivered"}
     if file.uploaded_at is not None:
         digests.add(file.digest)
     return {digest for digest in digests if digest is not None}
 
 
-def _answered(here: Here, file: KnownFile, answer: Answer, history: FileDetail | None) -> Finding:
+def _answered(
+    here: Here, file: KnownFile, sending: _Sending, answer: Answer, history: FileDetail | None
+) -> Finding:
     """Judge by a destination's word about the version that the source sent last."""
     if answer.outcome == "rejected":
         return _rejected(file, answer, history)
-    if file.state == "discovered":
+    if sending is _Sending.SEEN:
         return Finding(Verdict.ON_ITS_WAY, "its change was seen, and it waits for its turn", answer=answer)
     if answer.outcome == "skipped" and file.digest in (here.digest, None):
         why = _reason(answer.reason, answer.detail) or "the destination does not want it"
@@ -112,30 +158,34 @@ def _answered(here: Here, file: KnownFile, answer: Answer, history: FileDetail |
     return Finding(Verdict.CHANGED, why, answer=answer)
 
 
-def _unanswered(here: Here, file: KnownFile, older: Answer | None) -> Finding:
+def _unanswered(
+    here: Here, file: KnownFile, sending: _Sending, older: Answer | None, history: FileDetail | None
+) -> Finding:
     """Judge a file whose newest version the destination has not answered."""
-    if file.state == "discovered":
-        return Finding(Verdict.ON_ITS_WAY, "it was seen, and waits for its turn", answer=older)
-    if file.state == "uploading":
-        share = f"{min(99, file.bytes_done * 100 // file.size)} %" if file.size else "begun"
-        return Finding(Verdict.ON_ITS_WAY, f"uploading, {share}", answer=older)
     in_kafka = _in_kafka(file)
     if here.digest in in_kafka:
         return Finding(Verdict.ON_ITS_WAY, "Kafka has it; the destination has not answered yet", answer=older)
-    if file.state in ("failed", "aborted") and file.uploaded_at is None:
-        trouble = _reason(file.reason, file.detail) or file.state
-        if file.state == "aborted":
-            trouble = f"its upload was given up ({trouble})"
+    if sending is _Sending.SEEN:
+        return Finding(Verdict.ON_ITS_WAY, "it was seen, and waits for its turn", answer=older)
+    if sending is _Sending.UPLOADING:
+        share = f"{min(99, file.bytes_done * 100 // file.size)} %" if file.size else "begun"
+        return Finding(Verdict.ON_ITS_WAY, f"uploading, {share}", answer=older)
+    if sending in (_Sending.FAILED, _Sending.ABORTED) and file.uploaded_at is None:
+        if sending is _Sending.FAILED:
+            said = _reason(file.reason, file.detail)
+            trouble = f"the source failed to send it ({said})" if said else "the source failed to send it"
+        else:
+            said = _abort_reason(file, history)
+            trouble = f"its upload was given up ({said})" if said else "its upload was given up"
+        advice = file.advice if sending.value == file.state else None
         if older is None or older.outcome != "delivered":
-            return Finding(Verdict.NEVER_LEFT, trouble, file.advice, older)
-        return Finding(
-            Verdict.CHANGED, f"an earlier version arrived; this one: {trouble}", file.advice, older
-        )
+            return Finding(Verdict.NEVER_LEFT, trouble, advice, older)
+        return Finding(Verdict.CHANGED, f"an earlier version arrived; this one: {trouble}", advice, older)
     if in_kafka:
         return Finding(
             Verdict.CHANGED, "another version of it is on its way; it has changed here since", answer=older
         )
-    return Finding(Verdict.NEVER_LEFT, "the registry has not heard that Kafka has it", file.advice, older)
+    return Finding(Verdict.NEVER_LEFT, "the registry has not heard that Kafka has it", answer=older)
 
 
 def _rejected(file: KnownFile, answer: Answer, history: FileDetail | None) -> Finding:
@@ -144,7 +194,7 @@ def _rejected(file: KnownFile, answer: Answer, history: FileDetail | None) -> Fi
     addressed = [upload for upload in uploads if not upload.to or answer.destination in upload.to]
     later = [upload for upload in addressed if upload.id > answer.upload_id]
     if any(upload.aborted_at is None for upload in later):
-        return Finding(Verdict.ON_ITS_WAY, f"refused ({refused}) and being sent again", answer=answer)
+        return Finding(Verdict.ON_ITS_WAY, f"rejected ({refused}) and being sent again", answer=answer)
     version = next((upload.version_id for upload in uploads if upload.id == answer.upload_id), None)
     again = sum(
         1
@@ -154,13 +204,25 @@ def _rejected(file: KnownFile, answer: Answer, history: FileDetail | None) -> Fi
     times = "once" if again == 1 else f"{again} times"
     if later:
         done = f"sent again, and given up on the way ({later[0].abort_reason or 'aborted'})"
-    elif file.state == "failed":
-        done = f"sent again {times}, then given up" if again else "given up by the uploader"
     else:
         done = f"sent again {times}, in vain" if again else "not sent again"
-    # The file's advice is about its newest trouble, which may be another destination's.
-    advice = file.advice if file.reason in (None, answer.reason) else None
-    return Finding(Verdict.REJECTED, f"{refused}; {done}", advice, answer)
+    return Finding(Verdict.REJECTED, f"{refused}; {done}", _advice(file, answer, uploads), answer)
+
+
+def _advice(file: KnownFile, answer: Answer, uploads: Sequence[Upload]) -> str | None:
+    """Return what to do about a rejection. The file's own advice may be about another destination's."""
+    for upload in uploads:
+        for receipt in upload.receipts:
+            if (upload.id, receipt.destination) == (answer.upload_id, answer.destination):
+                return receipt.advice
+    is_of_this = file.by in (None, answer.destination) and file.reason in (None, answer.reason)
+    return file.advice if is_of_this else None
+
+
+def _abort_reason(file: KnownFile, history: FileDetail | None) -> str:
+    if file.state == "aborted":
+        return _reason(file.reason, file.detail)
+    return (history.uploads[0].abort_reason or "") if history is not None and history.uploads else ""
 
 
 def _reason(word: str | None, sentence: str | None) -> str:
