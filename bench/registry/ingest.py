@@ -16,6 +16,7 @@ with so many files first, and measures once more.
 """
 
 import argparse
+import gc
 import random
 import tempfile
 import time
@@ -30,6 +31,7 @@ from sqlalchemy import Engine, delete, insert, select, text
 from tests.postgres_server import PostgresServer, unpack
 
 from chunkproto import next_upload_id
+from penstock_registry.main import COLLECT_AFTER
 from penstock_registry.readings import Reading, learn
 from penstock_registry.records import HEAD_BYTES, KnownTopics
 from penstock_registry.store.schema import files, metadata, receipts, uploads
@@ -283,6 +285,7 @@ def main() -> None:
     parser.add_argument("--database", help="URL of an empty PostgreSQL database: ITS TABLES ARE DROPPED")
     parser.add_argument("--only", choices=("sqlite", "postgresql"))
     options = parser.parse_args()
+    gc.set_threshold(COLLECT_AFTER)
     print("| database | what | batch | a second | our CPU, us | PostgreSQL's CPU, us | ratio |")
     print("|---|---|---|---|---|---|---|")
     if options.only != "postgresql":
