@@ -96,7 +96,10 @@ def _commit_again(
     consumer: Consumer, cluster: Cluster, topic: str, committed: dict[int, Committed]
 ) -> Renewal:
     again = [
-        TopicPartition(topic, number, where.offset, metadata=where.metadata or "")
+        # Given as None, metadata would be refused; given as "", they would be changed.
+        TopicPartition(topic, number, where.offset)
+        if where.metadata is None
+        else TopicPartition(topic, number, where.offset, metadata=where.metadata)
         for number, where in committed.items()
     ]
     try:
