@@ -157,6 +157,12 @@ class Service(Said):
     """What its last heartbeat said: of Penstock's programs what they read and write."""
 
 
+class Services(Said):
+    """All programs that send heartbeats."""
+
+    items: list[Service]
+
+
 class LostRange(Said):
     """Records that were gone before a destination had read them."""
 

@@ -11,6 +11,7 @@ of the environment is never asked about this machine.
 
 from __future__ import annotations
 
+import difflib
 import http.client
 import json
 import os
@@ -29,7 +30,7 @@ from typing_extensions import override
 from penstock.display import shown
 from penstock.help import Option
 from penstock.main import say
-from penstock.registry_answers import FileDetail, Files, Overview, Stream, Upload, as_wanted
+from penstock.registry_answers import FileDetail, Files, Overview, Services, Stream, Upload, as_wanted
 from servicekit.exceptions import ConfigurationError, PenstockError
 from servicekit.http import is_loopback
 
@@ -40,7 +41,15 @@ MAX_ANSWER_BYTES: Final = 64 * 1024 * 1024
 LOOKUP_AT_ONCE: Final = 1000
 """Paths that one question may name."""
 
+NAMED: Final = 10
+"""So many names that are known are told to who has named another one."""
+
 GROUP: Final = "Registry"
+
+_NO_TLS: Final = frozenset(
+    {"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "UNKNOWN_PROTOCOL", "HTTP_REQUEST"}
+)
+"""What OpenSSL calls an answer that is no TLS, in its various versions."""
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -66,7 +75,8 @@ class RegistryClient:
 
     def __init__(self, url: str, *, token: str | None = None, token_origin: str = "") -> None:
         """Raise ConfigurationError for what is no address of a registry, or cannot be a token."""
-        self.url = url.rstrip("/")
+        # As a browser shows it, too: the page's views stand behind `#/`.
+        self.url = url.partition("#/")[0].rstrip("/")
         try:
             parts = urlsplit(self.url)
             host, _ = parts.hostname, parts.port
@@ -83,7 +93,7 @@ class RegistryClient:
                 "https://registry.example.org"
             )
         if token is not None and not (token.isascii() and token.isprintable() and " " not in token):
-            raise ConfigurationError(f"{token_origin}: holds no token (one line, no spaces)")
+            raise ConfigurationError(f"{token_origin} holds no token (one line, no spaces)")
         self.on_loopback = is_loopback(host)
         self.in_the_clear = token is not None and parts.scheme == "http" and not self.on_loopback
         """Whether the token can be read by everybody on the way."""
@@ -96,19 +106,34 @@ class RegistryClient:
         """Return everything, or one stream, at a glance, as it came: see `Overview`. Raises NotKnown."""
         answer = self.get("/overview", {"stream": stream} if stream is not None else None)
         if not self._read(Overview, answer).streams and stream is not None:
-            topics = ", ".join(map(shown, self.topics())) or "none yet"
-            raise NotKnown(
-                f"the registry at {self.url} has heard nothing of stream {stream!r}; it knows {topics}"
-            )
+            raise self._unknown_stream(stream)
         return answer
 
     def stream(self, topic: str) -> Stream:
-        """Return one stream; raises NotKnown."""
-        return self._read(Stream, self.get(f"/streams/{quote(topic, safe='')}"))
+        """Return one stream; raises NotKnown, with the names of those that there are."""
+        try:
+            return self._read(Stream, self.get(f"/streams/{quote(topic, safe='')}"))
+        except NotKnown:
+            raise self._unknown_stream(topic) from None
+
+    def _unknown_stream(self, topic: str) -> NotKnown:
+        heard_nothing = f"the registry at {self.url} has heard nothing of stream {topic!r}"
+        return NotKnown(heard_nothing + instead(topic, self.topics()))
 
     def topics(self) -> list[str]:
         """Return the names of all streams."""
         return [str(stream.get("topic")) for stream in self.get("/streams").get("items", [])]
+
+    def has_source(self, stream: str, source: str) -> bool:
+        """Whether a source has ever sent anything to a stream."""
+        found = self._read(Files, self.get("/files", {"stream": stream, "source": source, "limit": 1}))
+        return bool(found.items) or found.next is not None
+
+    def heartbeats_name(self, key: str, stream: str) -> list[str]:
+        """Return what programs of a stream say of themselves: each `source_id`, or each `destination`."""
+        services = self._read(Services, self.get("/services")).items
+        statuses = [service.status for service in services if service.status.get("topic") == stream]
+        return list(dict.fromkeys(str(status[key]) for status in statuses if status.get(key)))
 
     def lookup(self, stream: str, source: str | None, paths: Sequence[str]) -> Files:
         """Return what is known of files by their paths, at most LOOKUP_AT_ONCE; unknown ones are left out."""
@@ -184,12 +209,12 @@ class RegistryClient:
         if error.code in (401, 403) and (error.code == 401 or problem is None):
             if self._token is None:
                 return NotAllowed(
-                    f"the registry at {self.url} wants its token: put it into a file and name that with "
-                    "--token-file, or set PENSTOCK_TOKEN"
+                    f"the registry at {self.url} answers only who has its token; put that into a file for "
+                    "--token-file, or into PENSTOCK_TOKEN"
                 )
             return NotAllowed(
-                f"the registry at {self.url} does not accept the token of {self._token_origin}: it must be "
-                "the one that the registry was started with"
+                f"the registry at {self.url} does not accept the token of {self._token_origin}, which "
+                "must be the one that the registry was started with"
             )
         if error.code == 404 and problem is not None:
             return NotKnown(f"the registry at {self.url}: {shown(said)}")
@@ -207,6 +232,16 @@ class RegistryClient:
                 f"the certificate of {self.url} is not to be trusted ({reason.verify_message}): check the "
                 "address; SSL_CERT_FILE may name the file of your own authority"
             )
+        # SSLError: what answers is no TLS. The others: it hung up, or what it said is no HTTP.
+        if isinstance(reason, ssl.SSLError) and reason.reason in _NO_TLS:
+            return RegistryUnavailable(
+                f"what listens at {self.url} speaks http, not https: name it as http{self.url[5:]}"
+            )
+        if isinstance(reason, http.client.RemoteDisconnected | http.client.BadStatusLine):
+            return RegistryUnavailable(
+                f"what listens at {self.url} does not speak HTTP: it may be another program (a Kafka "
+                "broker?), or want https; name the registry with --registry (PENSTOCK_REGISTRY)"
+            )
         if isinstance(reason, TimeoutError):
             said = f"nothing within {TIMEOUT_SECONDS:g} s"
         elif isinstance(reason, OSError) and reason.strerror:
@@ -223,6 +258,15 @@ class RegistryClient:
         else:
             way_out = "check --registry (PENSTOCK_REGISTRY), the network, and that it runs"
         return RegistryUnavailable(f"no registry answers at {self.url} ({shown(said)}): {way_out}")
+
+
+def instead(name: str, known: Sequence[str]) -> str:
+    """Return the end of a line about a name that is not known: which one may be meant, or which there are."""
+    near = difflib.get_close_matches(name, known, n=1)
+    if near:
+        return f": did you mean {shown(near[0])}?"
+    others = ", ".join(map(shown, known[:NAMED])) + (" and others" if len(known) > NAMED else "")
+    return f"; it knows {others or 'none yet'}"
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):

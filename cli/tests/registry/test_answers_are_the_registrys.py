@@ -17,10 +17,12 @@ PAIRS = {
     registry_answers.Stream: models.Stream,
     registry_answers.Answer: models.Answer,
     registry_answers.KnownFile: models.File,
+    registry_answers.Receipt: models.Receipt,
     registry_answers.Upload: models.Upload,
     registry_answers.FileDetail: models.FileDetail,
     registry_answers.Files: models.Files,
     registry_answers.Service: models.Service,
+    registry_answers.Services: models.Services,
     registry_answers.LostRange: models.LostRange,
     registry_answers.Overview: models.Overview,
 }

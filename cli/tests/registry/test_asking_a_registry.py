@@ -2,6 +2,7 @@
 
 import json
 import socket
+import threading
 
 import pytest
 from cli.tests.registry.stub import OVERVIEW, Stub, problem, says
@@ -16,6 +17,7 @@ from penstock.registry_client import (
     connect,
 )
 from servicekit.exceptions import ConfigurationError
+from servicekit.logs import mask_secrets
 
 TOKEN = "correct-horse-battery"
 
@@ -37,6 +39,13 @@ def test_without_a_token_none_is_sent(registry):
 def test_the_address_may_have_a_path_and_end_with_a_slash(registry):
     registry.routes["/lab/api/v1/overview"] = says(OVERVIEW)
     assert RegistryClient(f"{registry.url}/lab/").overview() == OVERVIEW
+
+
+@pytest.mark.parametrize("view", ["/#/", "/#/files?state=rejected", "#/streams/scope", "/#/files/1#x"])
+def test_the_address_may_be_pasted_from_a_browser(registry, view):
+    pasted = RegistryClient(registry.url + view)
+    assert pasted.overview() == OVERVIEW
+    assert pasted.url == registry.url
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
@@ -74,6 +83,41 @@ def test_who_accepts_and_says_nothing_is_not_waited_for_for_ever(monkeypatch):
             RegistryClient(url).overview()
 
 
+def test_who_speaks_no_tls_is_asked_for_by_http(registry):
+    url = registry.url.replace("http:", "https:")
+    with pytest.raises(RegistryUnavailable, match=f"speaks http, not https: name it as {registry.url}"):
+        RegistryClient(url).overview()
+
+
+@pytest.mark.parametrize("answer", [b"", b"\x15\x03\x01\x00\x02\x02\x16", b"SSH-2.0-OpenSSH_9.6\r\n"])
+def test_who_speaks_no_http_is_told_from_a_registry_that_is_away(answer):
+    with socket.create_server(("127.0.0.1", 0)) as broker:
+
+        def hang_up() -> None:
+            connection, _ = broker.accept()
+            with connection:
+                connection.recv(65536)
+                connection.sendall(answer)
+
+        thread = threading.Thread(target=hang_up)
+        thread.start()
+        with pytest.raises(RegistryUnavailable, match=r"does not speak HTTP.*Kafka") as raised:
+            RegistryClient(f"http://127.0.0.1:{broker.getsockname()[1]}").overview()
+        thread.join()
+    assert "RemoteDisconnected" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "reply", [problem(401, "no"), problem(403, "no"), problem(503, "away"), problem(302, ""), (200, {}, b"x")]
+)
+@pytest.mark.parametrize("token", [None, TOKEN])
+def test_no_word_of_an_error_is_taken_for_a_secret(registry, reply, token):
+    registry.routes["/api/v1/overview"] = reply
+    with pytest.raises(RegistryError) as raised:
+        client(registry, token).overview()
+    assert mask_secrets(str(raised.value)) == str(raised.value)
+
+
 def test_a_registry_that_wants_a_token_says_how_to_give_one(registry):
     registry.routes["/api/v1/overview"] = problem(401, "a token is needed")
     with pytest.raises(NotAllowed, match=r"--token-file.*PENSTOCK_TOKEN"):
@@ -109,9 +153,29 @@ def test_what_makes_no_sense_is_one_line(registry, reply, says_so):
 
 
 def test_what_it_does_not_know_is_told_apart(registry):
-    registry.routes["/api/v1/streams/a%2Fb"] = problem(404, "no stream 'a/b'")
-    with pytest.raises(NotKnown, match="no stream 'a/b'"):
-        client(registry).stream("a/b")
+    registry.routes["/api/v1/files/1"] = problem(404, "no such file is known (any more)")
+    with pytest.raises(NotKnown, match=r"no such file is known \(any more\)"):
+        client(registry).file(1)
+
+
+@pytest.mark.parametrize(
+    ("topics", "hint"),
+    [
+        (["other", "scope"], ": did you mean scope?"),
+        (["other", "x\x1b"], r"; it knows other, x\x1b"),
+        ([], "; it knows none yet"),
+        (
+            [f"{n:03}" for n in range(99)],
+            "; it knows 000, 001, 002, 003, 004, 005, 006, 007, 008, 009 and others",
+        ),
+    ],
+)
+def test_a_stream_that_is_not_known_is_named_with_what_may_be_meant(registry, topics, hint):
+    registry.routes["/api/v1/streams/scpoe"] = problem(404, "no such stream")
+    registry.tell("/streams", {"items": [{"topic": topic} for topic in topics]})
+    with pytest.raises(NotKnown) as raised:
+        client(registry).stream("scpoe")
+    assert str(raised.value).endswith("has heard nothing of stream 'scpoe'" + hint)
 
 
 def test_an_answer_without_end_does_not_fill_our_memory(registry, monkeypatch):
@@ -159,9 +223,10 @@ def test_a_password_in_the_address_is_refused_and_not_repeated():
 @pytest.mark.parametrize("token", ["two words", "a\r\nX-Evil: 1", "größe"])
 def test_what_cannot_be_a_token_is_refused_and_not_repeated(token, monkeypatch):
     monkeypatch.setenv("PENSTOCK_TOKEN", token)
-    with pytest.raises(ConfigurationError, match="PENSTOCK_TOKEN: holds no token") as raised:
+    with pytest.raises(ConfigurationError, match="PENSTOCK_TOKEN holds no token") as raised:
         connect("http://127.0.0.1:1", None)
     assert token not in str(raised.value)
+    assert mask_secrets(str(raised.value)) == str(raised.value)
 
 
 def test_a_token_file_wins_over_the_variable(registry, tmp_path, monkeypatch):

@@ -162,7 +162,7 @@ def test_an_unknown_stream_is_named_with_those_that_are_known(registry, capsys):
     registry.tell("/streams", {"items": [stream("scope"), stream("other")]})
     assert main(["status", "--registry", registry.url, "--stream", "scoop"]) == 1
     said = capsys.readouterr().err
-    assert said.endswith("has heard nothing of stream 'scoop'; it knows scope, other\n")
+    assert said.endswith("has heard nothing of stream 'scoop': did you mean scope?\n")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="has no pseudoterminals")

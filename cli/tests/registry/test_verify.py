@@ -3,6 +3,7 @@
 import json
 import os
 import uuid
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from blake3 import blake3
@@ -12,6 +13,7 @@ from penstock.main import main
 from penstock.verification import report, run
 
 AT = 1_800_000_000.0
+SCOPE = ["--stream", "scope"]
 
 
 class FakeRegistry:
@@ -23,6 +25,8 @@ class FakeRegistry:
         self.destinations(*destinations)
         stub.routes["/api/v1/files/lookup"] = self.lookup
         stub.tell("/streams", {"items": [{"topic": "scope"}]})
+        stub.routes["/api/v1/files"] = self.of_source
+        self.programs()
 
     def destinations(self, *names: str) -> None:
         found = {"topic": "scope", "health": "ok", "destinations": [{"name": name} for name in names]}
@@ -36,6 +40,15 @@ class FakeRegistry:
             "uploaded_at": AT, "first_at": AT, "last_at": AT, "answers": list(answers),
         } | given  # fmt: skip
         return self.files[path]
+
+    def programs(self, *statuses: dict) -> None:
+        common = {"kind": "penstock", "program_id": "x", "service": "x", "host": "lab1", "version": "1"}
+        common |= {"state": "alive", "last_at": AT}
+        self.stub.tell("/services", {"items": [common | {"status": status} for status in statuses]})
+
+    def of_source(self, asked):
+        source = parse_qs(urlsplit(asked.path).query)["source"][0]
+        return says({"items": [file for file in self.files.values() if file["source"] == source]})
 
     def lookup(self, asked):
         wanted = [path["path"] for path in json.loads(asked.body)["paths"]]
@@ -65,7 +78,7 @@ def verify(fake, tmp_path, capsys):
 
     def run_it(*arguments: str, directory=None):
         code = main(
-            ["verify", str(directory or tmp_path / "data"), "--stream", "scope",
+            ["verify", str(directory or tmp_path / "data"), *([] if "--stream" in arguments else SCOPE),
              "--registry", fake.stub.url, *arguments]
         )  # fmt: skip
         said = capsys.readouterr()
@@ -198,19 +211,61 @@ def test_while_no_destination_has_answered_nothing_has_arrived(verify, data, fak
     }
 
 
-def test_what_may_be_a_slip_of_the_pen_is_pointed_out(verify, data, fake):
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["--stream", "scpoe"], "has heard nothing of stream 'scpoe': did you mean scope?"),
+        (["--destination", "archiv"], "a destination 'archiv' of stream 'scope': did you mean archive?"),
+        (["--destination", "tape"], "a destination 'tape' of stream 'scope'; it knows archive, lab"),
+        (["--source", "her"], "source 'her' sends to stream 'scope': did you mean here?"),
+    ],
+)
+@pytest.mark.parametrize("as_json", [[], ["--json"]])
+def test_a_name_that_is_not_known_is_one_line_and_1(verify, data, fake, arguments, line, as_json):
     (data / "a").write_bytes(b"a")
     fake.knows("a", b"a", receipt(b"a"))
-    code, _, err = verify("--destination", "archiv")
+    fake.stub.routes["/api/v1/streams/scpoe"] = problem(404, "no such stream")
+    fake.programs(
+        {"topic": "scope", "source_id": "here"}, {"topic": "scope", "destination": "lab"}, {"topic": "x"}
+    )
+    code, out, err = verify(*arguments, *as_json)
+    assert (code, out) == (1, "")
+    assert err.endswith(f"{line}\n")
+    assert err.count("\n") == 1
+
+
+def test_a_destination_whose_downloader_runs_and_has_answered_nothing_yet_is_waited_for(verify, data, fake):
+    (data / "a").write_bytes(b"a")
+    fake.knows("a", b"a", receipt(b"a"))
+    fake.programs({"topic": "scope", "destination": "lab"})
+    code, out, _ = verify("--destination", "lab")
     assert code == 1
-    note = "note: destination 'archiv' has answered nothing of stream 'scope'; these have: archive"
-    assert err.splitlines()[0] == note
-    fake.stub.routes["/api/v1/streams/scope"] = problem(404, "no such stream")
-    fake.files.clear()
-    code, out, err = verify()
-    assert code == 1
-    assert err.splitlines()[0] == "note: the registry has heard nothing of stream 'scope'; it knows scope"
-    assert "never left" in out
+    assert "lab: Kafka has it; the destination has not answered yet" in out
+
+
+def test_patterns_that_leave_out_everything_prove_nothing(verify, data):
+    (data / "sub").mkdir()
+    (data / "sub" / "a.raw").write_bytes(b"a")
+    for arguments in (["--include", "*.nope"], ["--exclude", "sub"], ["--include", "*.nope", "--json"]):
+        code, out, err = verify(*arguments)
+        assert (code, out) == (1, "")
+        assert "leave out 1 file, all that is here: nothing was compared" in err
+
+
+def test_files_are_listed_by_path(verify, data, fake):
+    for name in ("b", "a/z", "c", "a/b"):
+        (data / name).parent.mkdir(exist_ok=True)
+        (data / name).write_bytes(b"x")
+    fake.knows("b", b"x", state="uploaded")
+    _, out, _ = verify()
+    listed = [line.split()[-1] for line in out.splitlines() if line.startswith(("never left", "on its way"))]
+    assert listed == ["a/b", "a/z", "c", "b"]
+    assert [file["path"] for file in json.loads(verify("--json")[1])["files"]] == listed
+
+
+def test_the_document_names_the_directory_wherever_it_was_asked_from(verify, data, monkeypatch):
+    monkeypatch.chdir(data.parent)
+    assert json.loads(verify("--json", directory="data")[1])["directory"] == str(data)
 
 
 def test_all_lists_everything_with_digests(verify, data, fake):

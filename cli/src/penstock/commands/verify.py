@@ -50,11 +50,12 @@ def _run(
         stream,
         tuple(dict.fromkeys(named)),
         paths,
+        named_source=source,
     )
     with Findings(whose_receipts(question, client), keep_arrived=everything or as_json) as findings:
         verify(question, client, findings)
         if as_json:
-            write_json(findings, question, directory)
+            write_json(findings, question, os.path.abspath(directory))
         else:
             from rich.console import Console
 
@@ -70,9 +71,11 @@ command = Command(
     help=(
         "Compare the files of DIR, as they are now, with the receipts that the registry has. Each file is "
         "read, and its BLAKE3 digest must be the one of the last receipt of every destination: then it has "
-        "provably arrived. The others are on their way, rejected (with the reason, and what was done about "
-        "it), changed since what arrived was sent, skipped by a destination, or never left. Exit code 0 only "
-        "if every file has arrived at every destination, 1 otherwise. Nothing is changed anywhere."
+        "provably arrived. The others are on their way, rejected by a destination (with the reason, and what "
+        "was done about it), changed since what arrived was sent, skipped by a destination, or never left, "
+        "because the source failed to send them or has not seen them. Exit code 0 only if every file has "
+        "arrived at every destination (or DIR is empty), 1 otherwise, and where patterns leave out all "
+        "that is there. Nothing is changed anywhere."
     ),
     epilog=(
         "DIR may be a watched directory, or lie below one: then its files count as that watch's, under the "

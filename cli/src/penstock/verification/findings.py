@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import json
-import tempfile
+import sqlite3
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
 from dataclasses import dataclass
 from types import TracebackType
-from typing import IO, Any, Final
+from typing import Any, Final
 
 from penstock import display
 from penstock.registry_answers import Amount
 from penstock.verification.verdicts import Finding, Verdict
 
-KEPT_IN_MEMORY_BYTES: Final = 1024 * 1024
-"""Of each verdict."""
-
 NOBODY: Final = ""
 """Stands for the destination while none has ever answered."""
+
+_ORDER: Final = tuple(Verdict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +80,10 @@ class Findings:
         self._amounts: dict[tuple[str, Verdict], list[int]] = defaultdict(lambda: [0, 0])
         self._by_verdict: dict[Verdict, int] = defaultdict(int)
         self._keep_arrived = keep_arrived
-        self._stack = ExitStack()
-        self._kept: dict[Verdict, IO[bytes]] = {}
+        # A database without a name is a temporary one: in memory, and in a file when it grows.
+        self._kept = sqlite3.connect("", isolation_level=None)
+        self._kept.execute("CREATE TABLE kept (verdict INTEGER, path BLOB, described TEXT)")
+        self._kept.execute("BEGIN")
 
     def add(self, checked: Checked) -> None:
         """Take one."""
@@ -97,10 +97,9 @@ class Findings:
         self._by_verdict[verdict] += 1
         if verdict is Verdict.ARRIVED and not self._keep_arrived:
             return
-        if verdict not in self._kept:
-            spool = tempfile.SpooledTemporaryFile(KEPT_IN_MEMORY_BYTES)  # noqa: SIM115 - closed by the stack
-            self._kept[verdict] = self._stack.enter_context(spool)
-        self._kept[verdict].write(json.dumps(checked.as_json()).encode() + b"\n")
+        path = checked.path.encode("utf-8", "surrogatepass")
+        row = (_ORDER.index(verdict), path, json.dumps(checked.as_json()))
+        self._kept.execute("INSERT INTO kept VALUES (?, ?, ?)", row)
 
     @property
     def ok(self) -> bool:
@@ -117,15 +116,9 @@ class Findings:
         return self._by_verdict[verdict]
 
     def kept(self) -> Iterator[dict[str, Any]]:
-        """Yield what was kept, as `Checked.as_json` gives it, failures first."""
-        for verdict in Verdict:
-            spool = self._kept.get(verdict)
-            if spool is None:
-                continue
-            spool.seek(0)
-            for line in spool:
-                yield json.loads(line)
-            spool.seek(0, 2)
+        """Yield what was kept, as `Checked.as_json` gives it: failures first, then by path."""
+        for (described,) in self._kept.execute("SELECT described FROM kept ORDER BY verdict, path"):
+            yield json.loads(described)
 
     def __enter__(self) -> Findings:
         return self
@@ -133,4 +126,4 @@ class Findings:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stack.close()
+        self._kept.close()

@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from typing import Final, TypeVar
 from uuid import UUID
 
-from penstock import progress
-from penstock.main import say
+from penstock import display, progress
 from penstock.registry_answers import FileDetail, KnownFile
-from penstock.registry_client import NotKnown, RegistryClient
+from penstock.registry_client import NotKnown, RegistryClient, instead
 from penstock.verification.findings import NOBODY, Checked, Findings
 from penstock.verification.hashing import Hashed, hashed_files
 from penstock.verification.source import Source
 from penstock.verification.verdicts import Finding, Here, Verdict, judge, wants_history
 from penstock_uploader.watch import Sighting, walk
+from servicekit.exceptions import PenstockError
 from servicekit.globs import PathFilter
 
 BATCH: Final = 300
@@ -35,6 +35,12 @@ class Question:
     destinations: tuple[str, ...]
     """Empty: all that have ever answered."""
     paths: PathFilter
+    named_source: str | None = None
+    """The source that was asked for by its name, not found out."""
+
+
+class NothingSelected(PenstockError):
+    """Of the files that are here none is to be compared."""
 
 
 def verify(question: Question, client: RegistryClient, findings: Findings) -> None:
@@ -51,6 +57,8 @@ def verify(question: Question, client: RegistryClient, findings: Findings) -> No
         for batch in _batches(hashed, BATCH):
             for checked in check(batch, source, question.stream, findings.destinations, client):
                 findings.add(checked)
+    if not findings.files:
+        _refuse_an_empty_selection(question)
 
 
 def check(
@@ -90,25 +98,30 @@ def _findings(
 
 
 def whose_receipts(question: Question, client: RegistryClient) -> tuple[str, ...]:
-    """Return whose receipts count, and say what may be a mistake. Empty: nobody has ever answered."""
-    try:
-        heard = tuple(destination.name for destination in client.stream(question.stream).destinations)
-    except NotKnown:
-        topics = ", ".join(client.topics()) or "none yet"
-        say(
-            f"note: the registry has heard nothing of stream {question.stream!r}; it knows {topics}",
-            fg="yellow",
-        )
-        return question.destinations
+    """Return whose receipts count; empty: nobody has ever answered. Raises NotKnown for a wrong name."""
+    stream, named = question.stream, question.named_source
+    heard = tuple(destination.name for destination in client.stream(stream).destinations)
     for name in question.destinations:
-        if name not in heard:
-            others = ", ".join(heard) or "none yet"
-            say(
-                f"note: destination {name!r} has answered nothing of stream {question.stream!r}; "
-                f"these have: {others}",
-                fg="yellow",
-            )
+        # Its downloader may run, and have had nothing to answer yet.
+        if name not in heard and name not in (running := client.heartbeats_name("destination", stream)):
+            unknown = f"the registry has never heard of a destination {name!r} of stream {stream!r}"
+            raise NotKnown(unknown + instead(name, list(dict.fromkeys([*heard, *running]))))
+    if named is not None and not client.has_source(stream, named):
+        unknown = f"the registry has heard of no file that source {named!r} sends to stream {stream!r}"
+        raise NotKnown(unknown + instead(named, client.heartbeats_name("source_id", stream)))
     return question.destinations or heard
+
+
+def _refuse_an_empty_selection(question: Question) -> None:
+    """Raise NothingSelected if there are files, and the patterns leave out all of them."""
+    everything = walk(question.source.root, question.source.below, PathFilter())
+    left_out = sum(isinstance(item, Sighting) for item in everything)
+    if left_out:
+        files = display.count(left_out, "file")
+        raise NothingSelected(
+            f"--include and --exclude leave out {files}, all that is here: nothing was compared, so nothing is "
+            "proved"
+        )
 
 
 def _batches(items: Iterator[T], size: int) -> Iterator[list[T]]:
