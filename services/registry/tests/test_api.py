@@ -13,6 +13,7 @@ from penstock_registry.api.app import create_app
 from penstock_registry.store.batch import Aside, Batch
 from penstock_registry.store.schema import metadata
 from penstock_registry.store.store import Store
+from servicekit.events import FileUploaded
 
 HOSTILE = (
     "<script>alert(1)</script>.tif",
@@ -99,17 +100,92 @@ class TestOverview:
             {"files": 1, "bytes": 1000},
         )
         assert archive["last_at"] == NOW - 30
-        # The minute before and 30 s of this one.
-        assert stream["uploaded"] == {"files_per_second": 3 / 90, "bytes_per_second": 3000 / 90}
-        assert (
-            stream["delivered"]
-            == archive["rate"]
-            == {
-                "files_per_second": 2 / 90,
-                "bytes_per_second": 2000 / 90,
-            }
-        )
+        # Half of the minute before, as 30 s of this one have passed; and all of this one.
+        assert stream["uploaded"] == {"files_per_second": 1.5 / 60, "bytes_per_second": 1500 / 60}
+        delivered = {"files_per_second": 2 / 60, "bytes_per_second": 2000 / 60}
+        assert stream["delivered"] == archive["rate"] == delivered
         assert stream["bytes_by_minute"] == [0] * 59 + [2000]
+
+    @pytest.mark.parametrize(("ago", "moves"), [(59.0, True), (61.0, False)])
+    def test_a_rate_is_zero_after_a_minute_of_nothing(self, store, world, get, ago, moves):
+        world.delivered("a.tif", world.uploaded("a.tif", ago=ago + 1), ago=ago)
+        world.happen(store)
+
+        (stream,) = get("overview")["streams"]
+
+        assert (stream["uploaded"]["files_per_second"] > 0) == moves
+        assert (stream["delivered"]["files_per_second"] > 0) == moves
+
+    def test_what_one_destination_has_and_another_waits_for_is_on_its_way(self, store, world, get):
+        for name in ("both.tif", "behind.tif"):
+            upload = world.uploaded(name)
+            world.delivered(name, upload, to="archive")
+            if name == "both.tif":
+                world.delivered(name, upload, to="lab")
+        other = World(topic="other")
+        other.delivered("there.tif", other.uploaded("there.tif"), to="elsewhere")
+        world.happen(store)
+        other.happen(store)
+
+        (behind,) = get("overview")["in_flight"]
+
+        assert (behind["path"], behind["state"], behind["waiting_for"]) == (
+            "behind.tif",
+            "delivered",
+            ["lab"],
+        )
+        states = {file["path"]: file["waiting_for"] for file in get("files")["items"]}
+        assert states == {"both.tif": [], "behind.tif": ["lab"], "there.tif": []}
+
+    def test_files_that_wait_for_a_stopped_downloader_are_seen_at_once(self, store, world, get):
+        world.delivered("first.tif", world.uploaded("first.tif"), to="lab")
+        world.uploaded("next.tif", ago=2.0)
+        status = {"topic": "raw", "destination": "lab", "state": "stopped"}
+        world.heartbeat("lab/pc", ago=3.0, service="downloader", status=status)
+        world.happen(store)
+
+        (stream,) = get("overview")["streams"]
+
+        assert stream["health"] == "warning"
+        assert stream["problems"] == [
+            "lab: its downloader is stopped while 1 file waits for it: start it again"
+        ]
+
+    def test_a_refusal_of_one_destination_is_not_blamed_on_the_others(self, store, world, get):
+        old = world.uploaded("old.tif", ago=90.0)
+        for destination in ("archive", "small"):
+            world.delivered("old.tif", old, to=destination, ago=80.0)
+        upload = world.uploading("big.tif", 400, ago=20.0)
+        world.rejected("big.tif", upload, "too-large", to="small", ago=19.0, detail="has 20 MB")
+        world.failed("big.tif", "too-large", ago=18.0, upload_id=upload, destination="small", detail="no")
+        world.happen(store)
+        during = get("overview")
+        place = {"digest": DIGEST, "partition": 3, "first_offset": 1, "last_offset": 2}
+        about = {"source_id": "microscope", "path": "big.tif", "size": 1000, "topic": "raw"}
+        world.events.append(FileUploaded(time=NOW - 5, upload_id=upload, **about, **place))
+        world.happen(store)
+        after = get("overview")
+
+        assert during["failures"] == []
+        (sent,) = during["in_flight"]
+        assert (sent["path"], sent["state"], sent["waiting_for"]) == ("big.tif", "uploading", [])
+        assert get(f"uploads/{upload}")["state"] == "rejected"
+        (refused,) = after["failures"]
+        assert (refused["state"], refused["reason"], refused["detail"]) == (
+            "rejected", "too-large", "has 20 MB",
+        )  # fmt: skip
+        assert (refused["by"], refused["failed_for"]) == ("small", "small")
+        assert refused["waiting_for"] == ["archive"]
+        assert [file["path"] for file in after["in_flight"]] == ["big.tif"]
+        assert after["streams"][0]["problems"][0].startswith("1 file rejected by small:")
+
+    def test_a_file_that_cannot_be_sent_is_the_sources_own_trouble(self, store, world, get):
+        world.failed("locked.tif", "unreadable", detail="Permission denied")
+        world.happen(store)
+
+        (locked,) = get("overview")["failures"]
+
+        assert (locked["by"], locked["failed_for"], locked["waiting_for"]) == (None, "", [])
 
     def test_shows_failures_first_with_what_to_do(self, store, world, get):
         world.failed("locked.tif", "unreadable", detail="Permission denied")

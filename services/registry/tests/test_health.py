@@ -52,6 +52,30 @@ class TestStream:
         assert state == "warning"
         assert "archive has not answered for 5 minutes while 3 files wait" in problems[0]
 
+    @pytest.mark.parametrize("how", ["stopped", "silent"])
+    def test_warns_at_once_of_files_that_wait_where_no_downloader_runs(self, how):
+        waits = {"name": "lab", "lag_files": 4, "last_at": NOW - 5, "waiting_since": NOW - 1}
+
+        state, problems = health(destinations=[destination(downloaders=["stopped", how], **waits)])
+
+        assert state == "warning"
+        [problem] = problems
+        assert problem.startswith(f"lab: its downloader is {how} while 4 files wait for it")
+        assert health(destinations=[destination(downloaders=[how, "alive"], **waits)])[0] == "ok"
+        assert health(destinations=[destination(downloaders=[how], lag_files=0)])[0] == "ok"
+
+    def test_says_who_has_rejected_files(self):
+        by = [destination(name="archive"), destination(name="small", rejected=2)]
+
+        state, problems = health(rejected=2, destinations=by)
+
+        assert state == "failing"
+        [problem] = problems
+        assert problem.startswith("2 files rejected by small:")
+
+    def test_does_not_fail_for_what_is_on_its_way_to_who_rejected_it(self):
+        assert health(rejected=0, destinations=[destination(name="small", rejected=2)])[0] == "ok"
+
     def test_does_not_warn_of_what_waits_for_a_moment_only(self):
         waits = destination(lag_files=3, last_at=NOW - 3600, waiting_since=NOW - 20)
 

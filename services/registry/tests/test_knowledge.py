@@ -37,7 +37,7 @@ def discovered(at: float = 0) -> Event:
 
 
 def uploading(upload: str = FIRST, at: float = 2, **given: object) -> Event:
-    return FileUploading(time=T0 + at, upload_id=upload, bytes_done=4, **FILE, **given)
+    return FileUploading(time=T0 + at, upload_id=upload, **{"bytes_done": 4, **FILE, **given})
 
 
 def uploaded(upload: str = FIRST, at: float = 3, **given: object) -> Event:
@@ -57,9 +57,10 @@ def skipped(upload: str = FIRST, to: str = "A", at: float = 5) -> Event:
     )
 
 
-def rejected(upload: str = FIRST, to: str = "A", at: float = 5) -> Event:
+def rejected(upload: str = FIRST, to: str = "A", at: float = 5, **known: object) -> Event:
     """As a destination says it that knows of the upload nothing but its id."""
-    return FileRejected(time=T0 + at, upload_id=upload, destination=to, reason="digest", **ANSWER)
+    said = {"upload_id": upload, "destination": to, "reason": "digest", **known, **ANSWER}
+    return FileRejected(time=T0 + at, **said)
 
 
 def aborted(upload: str = FIRST, at: float = 4) -> Event:
@@ -86,9 +87,19 @@ RESENT = uploading(AGAIN, 21, version=FIRST, to=("A",))
         ([uploaded(), rejected()], "rejected"),
         ([uploaded(), delivered(to="B"), rejected()], "rejected"),
         ([uploaded(), rejected(), RESENT], "uploading"),
-        ([uploaded(), rejected(), rejected(to="B"), RESENT], "rejected"),  # B is not sent to
+        ([uploading(), rejected()], "uploading"),  # B still gets the rest of it
+        ([uploading(), skipped()], "uploading"),
+        ([uploading(), rejected(), failed(6, upload_id=FIRST, destination="A")], "uploading"),
+        ([uploading(), rejected(), uploaded(at=30)], "rejected"),
+        ([uploading(), rejected(), delivered(to="B")], "rejected"),  # that it was uploaded was lost
+        ([uploading(bytes_done=10), rejected()], "rejected"),  # the same
+        ([uploading(), rejected(), aborted(at=6)], "rejected"),
+        ([rejected(**FILE)], "rejected"),  # telemetry is not read
+        ([uploaded(), rejected(), rejected(to="B"), RESENT], "uploading"),
+        ([uploaded(), rejected(), rejected(to="B"), RESENT, uploaded(AGAIN, 22)], "rejected"),  # not to B
         ([uploaded(), rejected(), RESENT, delivered(AGAIN, at=25)], "delivered"),
-        ([uploaded(), rejected(), RESENT, rejected(AGAIN, at=25)], "rejected"),
+        ([uploaded(), rejected(), RESENT, rejected(AGAIN, at=25)], "uploading"),
+        ([uploaded(), rejected(), RESENT, rejected(AGAIN, at=25), uploaded(AGAIN, 26)], "rejected"),
         ([uploaded(), rejected(), uploading(NEXT, 101)], "uploading"),  # a new version
         ([uploaded(), delivered(), discovered(50)], "discovered"),
         ([uploaded(), delivered(), uploaded(NEXT, 101)], "uploaded"),  # an answer to what was there before
@@ -96,7 +107,11 @@ RESENT = uploading(AGAIN, 21, version=FIRST, to=("A",))
         ([uploading(), aborted(), discovered(50)], "discovered"),
         ([failed(1)], "failed"),
         ([discovered(), failed(1), discovered(50)], "discovered"),
-        ([uploaded(), delivered(to="B"), failed(30, upload_id=FIRST, destination="A")], "failed"),
+        ([uploaded(), delivered(to="B"), failed(30, upload_id=FIRST, destination="A")], "rejected"),
+        ([uploaded(), failed(30, upload_id=FIRST, destination="A")], "rejected"),  # its answer was lost
+        ([uploaded(), failed(30, upload_id=FIRST, destination="A"), delivered()], "delivered"),
+        ([uploaded(NEXT, 101), failed(200, upload_id=FIRST, destination="A")], "uploaded"),  # of before
+        ([uploading(), failed(30)], "failed"),
         ([uploaded(), failed(30, upload_id=FIRST, destination="A"), uploaded(NEXT, 101)], "uploaded"),
         ([uploaded(), rejected(), delivered(at=9)], "delivered"),  # the stronger word about one upload
         ([uploaded(), delivered(), rejected(at=9)], "delivered"),

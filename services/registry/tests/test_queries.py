@@ -13,7 +13,7 @@ from sqlalchemy import Engine, insert
 from penstock_registry.exceptions import BadQuestion
 from penstock_registry.store.queries import Queries, Wanted
 from penstock_registry.store.queries import files as listing
-from penstock_registry.store.queries.rows import is_current
+from penstock_registry.store.queries.rows import Topics, is_current
 from penstock_registry.store.schema import file_key, files, name_key, stream_key, streams
 from penstock_registry.store.store import Store
 
@@ -161,7 +161,7 @@ def engine(database_url: str) -> Iterator[Engine]:
 
 
 def pages(engine: Engine, wanted: Wanted, limit: int, most: int) -> Iterator[list[uuid.UUID]]:
-    topics = {stream_key(topic): topic for topic in TOPICS}
+    topics = Topics({stream_key(topic): topic for topic in TOPICS}, {})
     cursor = None
     for _ in range(5 * len(FACTS)):
         with engine.connect() as connection:

@@ -55,6 +55,10 @@ class DestinationFacts:
     """When the first upload of the last hour ended that it may not have answered; None: there is none."""
     lost_at: float | None = None
     """When it last reported lost records."""
+    rejected: int = 0
+    """Files that it has rejected, as they are now."""
+    downloaders: Sequence[ServiceState] = ()
+    """How its downloaders are; empty: none is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +96,12 @@ def stream_health(facts: StreamFacts, now: float) -> tuple[Health, list[str]]:
 
 def _failing(facts: StreamFacts, now: float) -> Iterable[str]:
     if facts.failed:
-        yield (f"{_files(facts.failed)} cannot be sent: the list of failures says why and what to do")
+        yield f"{_files(facts.failed)} cannot be sent: the list of failures says why and what to do"
     if facts.rejected:
-        rejected = _files(facts.rejected)
-        yield f"{rejected} rejected by a destination: the list of failures says why and what to do"
+        # What one of them has rejected may be on its way to it again, or still be sent to the others.
+        by = {one.name: min(one.rejected, facts.rejected) for one in facts.destinations if one.rejected}
+        for name, rejected in by.items() or {"a destination": facts.rejected}.items():
+            yield f"{_files(rejected)} rejected by {name}: the list of failures says why and what to do"
     for destination in facts.destinations:
         if destination.lost_at is not None and now - destination.lost_at <= LOST_SECONDS:
             yield (
@@ -108,6 +114,10 @@ def _warning(facts: StreamFacts, now: float) -> Iterable[str]:
     for destination in facts.destinations:
         if not destination.lag_files:
             continue
+        unattended = _unattended(destination)
+        if unattended is not None:
+            yield unattended
+            continue
         quiet_since = destination.waiting_since or destination.last_at or facts.last_at
         if now - quiet_since > STUCK_SECONDS:
             yield (
@@ -116,6 +126,17 @@ def _warning(facts: StreamFacts, now: float) -> Iterable[str]:
             )
     for program in facts.silent:
         yield f"{program} is silent: see whether it runs, or stop it properly"
+
+
+def _unattended(destination: DestinationFacts) -> str | None:
+    """Say that files wait where no downloader runs: nobody has to wait to be sure of that."""
+    if not destination.downloaders or "alive" in destination.downloaders:
+        return None
+    waiting = _files(destination.lag_files)
+    wait = f"{waiting} {'waits' if destination.lag_files == 1 else 'wait'} for it"
+    if "silent" in destination.downloaders:
+        return f"{destination.name}: its downloader is silent while {wait}: see whether it runs"
+    return f"{destination.name}: its downloader is stopped while {wait}: start it again"
 
 
 def _files(count: int) -> str:

@@ -31,7 +31,7 @@ class Amount(Model):
 
 
 class Rate(Model):
-    """What happened in the last minute, by second."""
+    """What happened in the last 60 seconds, by second; it moves every 10 seconds, and ends at zero."""
 
     files_per_second: float = 0.0
     bytes_per_second: float = 0.0
@@ -93,7 +93,7 @@ class File(Model):
     detail: str | None = Field(None, description="The reason in a sentence.")
     advice: str | None = Field(None, description="What a person can do about it, and what happens by itself.")
     by: str | None = Field(
-        None, description="Destination that `reason`, `detail` and `advice` are about; null: the source's own."
+        None, description="Destination that rejected it, whose reason this is; null: it is the source's."
     )
     failed_for: str | None = Field(
         None,
@@ -265,7 +265,12 @@ class Overview(Model):
     streams: list[Stream]
     failures: list[File] = Field(description="The newest 20 that are rejected or failed.")
     failures_total: int
-    in_flight: list[File] = Field(description="The newest 50 that are uploading, or wait in Kafka.")
+    in_flight: list[File] = Field(
+        description=(
+            "The newest 50 that are on their way to somebody: uploading, or in Kafka while a destination has "
+            "not answered yet (`waiting_for`), though others may have."
+        )
+    )
     services: list[Service]
     lost: list[LostRange] = Field(description="The newest 20 of the last day.")
     problems_total: int = Field(description="Records that were no events, kept aside.")

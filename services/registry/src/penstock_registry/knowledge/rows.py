@@ -35,6 +35,11 @@ class Outcome(StrEnum):
 RANK: Final = {outcome.value: rank for rank, outcome in enumerate(Outcome)}
 
 
+def began_ms_of(upload_id: UUID) -> int:
+    """Return when an upload began, by its source's clock; milliseconds since 1970. Its UUIDv7 says so."""
+    return upload_id.int >> 80
+
+
 class UploadRow(NamedTuple):
     """One sending of one file."""
 
@@ -65,8 +70,8 @@ class UploadRow(NamedTuple):
 
     @property
     def began_ms(self) -> int:
-        """When it began, by the source's clock; milliseconds since 1970. Its UUIDv7 says so."""
-        return self.id.int >> 80
+        """When it began, as its id says."""
+        return began_ms_of(self.id)
 
 
 class ReceiptRow(NamedTuple):

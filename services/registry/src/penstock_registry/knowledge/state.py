@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Final
 from uuid import UUID
 
 from penstock_registry.knowledge.facts import FileFact, failure_key, failure_of
-from penstock_registry.knowledge.rows import FileRow, Outcome, ReceiptRow, State, UploadRow, least, most
+from penstock_registry.knowledge.rows import (
+    FileRow,
+    Outcome,
+    ReceiptRow,
+    State,
+    UploadRow,
+    began_ms_of,
+    least,
+    most,
+)
 from penstock_registry.store.schema import name_key
 
 NEWEST_UPLOADS: Final = 32
@@ -134,29 +143,82 @@ def current_answers(file: FileRow) -> dict[str, dict[str, Any]]:
 def state_of(file: FileRow, uploads: Sequence[UploadRow]) -> tuple[State, str | None]:
     """Return the state, and its reason if it needs one."""
     newest = uploads[0] if uploads else None
-    discovered_ms = -1 if file.discovered_at is None else _ms(file.discovered_at)
-    began_ms = -1 if newest is None else newest.began_ms
-    if file.failure is not None and _ms(file.failure["at"]) >= max(discovered_ms, began_ms):
+    given_up_for = failed_for(file)
+    if given_up_for == "":
+        assert file.failure is not None
         return State.FAILED, file.failure["reason"]
     if newest is None:
         return State.DISCOVERED, None
+    discovered_ms = -1 if file.discovered_at is None else _ms(file.discovered_at)
     answers = current_answers(file)
+    is_aborted = newest.aborted_at is not None and discovered_ms <= _ms(newest.aborted_at)
+    is_discovered = not is_aborted and discovered_ms > newest.began_ms
+    newest_id = str(newest.id)
+    said = {answer["outcome"] for answer in answers.values() if answer["upload_id"] == newest_id}
+    if not is_discovered and is_under_way(newest, said):
+        return State.UPLOADING, None
+    if given_up_for is not None:
+        assert file.failure is not None
+        return State.REJECTED, file.failure["reason"]
     rejection = _standing_rejection(answers, uploads)
     if rejection is not None:
         return State.REJECTED, rejection["reason"]
-    if newest.aborted_at is not None and discovered_ms <= _ms(newest.aborted_at):
+    if is_aborted:
         return State.ABORTED, newest.abort_reason
-    if discovered_ms > began_ms:
+    if is_discovered:
         return State.DISCOVERED, None
-    newest_id = str(newest.id)
-    if newest.uploaded_at is None and not any(a["upload_id"] == newest_id for a in answers.values()):
-        return State.UPLOADING, None
     outcomes = {answer["outcome"] for answer in answers.values()}
     if Outcome.DELIVERED.value in outcomes:
         return State.DELIVERED, None
     if outcomes == {Outcome.SKIPPED.value}:
         return State.SKIPPED, max((a["at"], a["reason"]) for a in answers.values())[1]
     return State.UPLOADED, None
+
+
+def failed_for(file: FileRow) -> str | None:
+    """Return which destination the source has given up; empty: all of them; None: none.
+
+    What happened later at the source, or that the destination has the file after all, takes it back.
+    """
+    failure = file.failure
+    if failure is None:
+        return None
+    discovered_ms = -1 if file.discovered_at is None else _ms(file.discovered_at)
+    began_ms = -1 if file.upload_id is None else began_ms_of(file.upload_id)
+    if _ms(failure["at"]) < max(discovered_ms, began_ms):
+        return None
+    destination: str = failure["destination"] or ""
+    if destination:
+        answer = current_answers(file).get(destination)
+        is_delivered = answer is not None and answer["outcome"] == Outcome.DELIVERED.value
+        is_of_before = bool(failure["upload_id"]) and failure["upload_id"] < str(file.version_id or "")
+        if is_delivered or is_of_before:
+            return None
+    return destination
+
+
+def rejected_by(file: FileRow) -> str | None:
+    """Return which destination the reason of a rejected file is of."""
+    if given_up_for := failed_for(file):
+        return given_up_for
+    rejections = [
+        (answer["at"], name)
+        for name, answer in current_answers(file).items()
+        if answer["outcome"] == Outcome.REJECTED.value and answer["reason"] == file.reason
+    ]
+    return max(rejections)[1] if rejections else None
+
+
+def is_under_way(upload: UploadRow, said: Collection[str]) -> bool:
+    """Whether an upload is not all in Kafka, as far as is known; `said` are the outcomes that it has.
+
+    A destination that refuses or skips a file says so at its first record, and the others still get the rest.
+    But telemetry may be lost, or not read at all: without any progress heard, answers are all there is.
+    """
+    if upload.uploaded_at is not None or upload.aborted_at is not None or Outcome.DELIVERED.value in said:
+        return False
+    is_sending = upload.progress_at is not None and (upload.size is None or upload.bytes_done < upload.size)
+    return is_sending or not said
 
 
 def _standing_rejection(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 from uuid import UUID
@@ -19,6 +19,7 @@ from sqlalchemy import (
     func,
     literal,
     literal_column,
+    or_,
     select,
     true,
     tuple_,
@@ -35,6 +36,9 @@ Order = Literal["recent", "path"]
 
 _FIRST_ID: Final = UUID(int=0)
 _BY_PATH, _BY_NAME = 0, 1
+_ON_THEIR_WAY: Final = frozenset({"uploading", "uploaded"})
+_LAGGING_STREAMS: Final = 10
+_LAGGING_DESTINATIONS: Final = 10
 
 # As in the index: literals, for a parameter would not match it.
 HEAD: Final = func.substr(
@@ -50,6 +54,8 @@ class Wanted:
     source: str | None = None
     states: frozenset[str] = frozenset()
     destination: str | None = None
+    waiting_for: tuple[str, ...] = ()
+    """Only what Kafka has and one of these destinations has not answered."""
     path_prefix: bytes = b""
     search: str = ""
     since: float | None = None
@@ -60,8 +66,8 @@ class Wanted:
     def mark(self) -> str:
         """What tells its cursors from those of another one."""
         return cursors.mark(
-            self.stream, self.source, tuple(sorted(self.states)), self.destination, self.path_prefix,
-            self.search, self.since, self.until, self.order,
+            self.stream, self.source, tuple(sorted(self.states)), self.destination, self.waiting_for,
+            self.path_prefix, self.search, self.since, self.until, self.order,
         )  # fmt: skip
 
     @property
@@ -101,6 +107,26 @@ def newest(
 ) -> list[models.File]:
     """Return the newest files in these states."""
     return page(connection, Wanted(stream=stream, states=states), limit, None, topics).items
+
+
+def in_flight(
+    connection: Connection,
+    stream: str | None,
+    lagging: Mapping[str, Sequence[str]],
+    limit: int,
+    topics: rows.Topics,
+) -> list[models.File]:
+    """Return the newest files that are on their way to somebody.
+
+    That is: which are sent, or which Kafka has and a destination has not answered, though others may have.
+    `lagging` are destinations by topic, those first that are looked at first; a bounded number of them is.
+    """
+    found = newest(connection, _ON_THEIR_WAY, stream, limit, topics)
+    for topic in list(lagging)[:_LAGGING_STREAMS]:
+        wanted = Wanted(stream=topic, waiting_for=tuple(lagging[topic][:_LAGGING_DESTINATIONS]))
+        found += page(connection, wanted, limit, None, topics).items
+    unique = {file.id: file for file in found}
+    return sorted(unique.values(), key=lambda file: (file.last_at, file.id.int), reverse=True)[:limit]
 
 
 class _Listing:
@@ -215,6 +241,12 @@ class _Listing:
             )
         elif wanted.states and states:
             conditions.append(columns.state.in_(sorted(wanted.states)))
+        if wanted.waiting_for:
+            uploaded = frozenset({"uploaded"})
+            waiting = (
+                seen_by(name, uploaded, columns, postgresql=self._postgresql) for name in wanted.waiting_for
+            )
+            conditions.append(or_(*waiting))
         return conditions
 
 

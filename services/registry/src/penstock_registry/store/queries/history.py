@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import Row
 
 from penstock_registry.api import models
+from penstock_registry.knowledge import UploadRow, is_under_way
 from penstock_registry.store.queries.rows import Topics, digest, shown
 
 _ORDER: Final = (
@@ -31,7 +32,7 @@ def upload(
     steps = sorted(_steps(row, file, receipts, resends), key=lambda s: (s.at, _ORDER.index(s.what)))
     return models.Upload(
         id=row.id,
-        stream=topics.get(row.stream_id, ""),
+        stream=topics.of(row.stream_id),
         state=_state(row, receipts),
         file_id=row.file_id,
         source=None if file is None else file.source_id,
@@ -59,15 +60,15 @@ def upload(
 
 def _state(row: Row[Any], receipts: Iterable[models.Receipt]) -> models.FileState:
     outcomes = {receipt.outcome for receipt in receipts}
+    if is_under_way(UploadRow(*tuple(row)), outcomes):
+        return "uploading"
     if "rejected" in outcomes:
         return "rejected"
     if "delivered" in outcomes:
         return "delivered"
     if outcomes:
         return "skipped"
-    if row.aborted_at is not None:
-        return "aborted"
-    return "uploading" if row.uploaded_at is None else "uploaded"
+    return "uploaded" if row.aborted_at is None else "aborted"
 
 
 def begun_at(upload_id: UUID, otherwise: float) -> float:
@@ -95,7 +96,7 @@ def _steps(
         yield models.Step(
             at=failure["at"],
             what="failed",
-            text=f"The source gave up: {failure['detail'] or failure['reason']}",
+            text=_given_up(failure),
             destination=failure["destination"] or None,
         )
     for receipt in receipts:
@@ -110,6 +111,13 @@ def _steps(
             text=f"The same content was sent again{to}",
             upload_id=resend.id,
         )
+
+
+def _given_up(failure: Mapping[str, Any]) -> str:
+    why = failure["reason"] + (f": {failure['detail']}" if failure["detail"] else "")
+    if failure["destination"]:
+        return f"The source has given {failure['destination']} up ({why})"
+    return f"The source cannot send it ({why})"
 
 
 def _uploaded(row: Row[Any]) -> str:

@@ -48,7 +48,7 @@ def series(
         raise BadQuestion(f"more than {MOST_POINTS} points: ask for one stream, or for a shorter time")
     points: dict[tuple[str, str], list[dict[str, int]]] = defaultdict(list)
     for key, name, begins_at, files, size in found:
-        points[topics.get(key, ""), name].append({"at": begins_at, "files": files, "bytes": size})
+        points[topics.of(key), name].append({"at": begins_at, "files": files, "bytes": size})
     return models.Throughput(
         step_seconds=step,
         since=begin,

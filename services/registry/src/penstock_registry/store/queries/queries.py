@@ -6,7 +6,7 @@ import base64
 import binascii
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Final
 from uuid import UUID
@@ -19,16 +19,24 @@ from penstock_registry.exceptions import BadQuestion
 from penstock_registry.store.database import explained
 from penstock_registry.store.queries import files, over_time, receipts, rows, uploads
 from penstock_registry.store.queries import streams as at_a_glance
-from penstock_registry.store.schema import file_key, lost_ranges, problems, services, stream_key, streams
+from penstock_registry.store.schema import (
+    file_key,
+    lost_ranges,
+    problems,
+    services,
+    stream_key,
+    streams,
+    totals,
+)
 from penstock_registry.store.schema import files as files_table
 
 MOST_STREAMS: Final = 10_000
+_MOST_DESTINATIONS: Final = 20_000
 _MOST: Final = 1000
 _FAILURES: Final = 20
 _IN_FLIGHT: Final = 50
 _LOST: Final = 20
 _FAILED_STATES: Final = frozenset({"failed", "rejected"})
-_IN_FLIGHT_STATES: Final = frozenset({"uploading", "uploaded"})
 
 
 class Queries:
@@ -63,7 +71,7 @@ class Queries:
                     for state, amount in one.files.items()
                     if state in _FAILED_STATES
                 ),
-                in_flight=files.newest(connection, _IN_FLIGHT_STATES, stream, _IN_FLIGHT, topics),
+                in_flight=files.in_flight(connection, stream, _lagging(known), _IN_FLIGHT, topics),
                 services=programs,
                 lost=_lost(connection, topics, stream, _LOST, since=now - health.LOST_SECONDS),
                 problems_total=connection.execute(select(func.count()).select_from(problems)).scalar_one(),
@@ -176,9 +184,23 @@ class Queries:
             yield connection
 
 
-def _topics(connection: Connection) -> dict[int, str]:
+def _topics(connection: Connection) -> rows.Topics:
     found = connection.execute(select(streams.c.id, streams.c.topic).limit(MOST_STREAMS))
-    return {row.id: row.topic for row in found}
+    destinations: dict[int, list[str]] = defaultdict(list)
+    answered = select(totals.c.stream_id, totals.c.destination).where(totals.c.destination != "").distinct()
+    for stream, name in sorted(tuple(row) for row in connection.execute(answered.limit(_MOST_DESTINATIONS))):
+        destinations[stream].append(name)
+    return rows.Topics({row.id: row.topic for row in found}, destinations)
+
+
+def _lagging(known: Iterable[models.Stream]) -> dict[str, list[str]]:
+    """Return who lags, by topic: the streams where most files wait first."""
+    lagging = {
+        stream.topic: {one.name: one.lag.files for one in stream.destinations if one.lag.files}
+        for stream in known
+    }
+    order = sorted(lagging, key=lambda topic: (-max(lagging[topic].values(), default=0), topic))
+    return {topic: sorted(lagging[topic]) for topic in order if lagging[topic]}
 
 
 def _services(connection: Connection, now: float) -> list[models.Service]:

@@ -3,18 +3,33 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import Row
 
 from penstock_registry import advice, health
 from penstock_registry.api import models
+from penstock_registry.knowledge import FileRow, Outcome, failed_for, rejected_by
 from penstock_registry.store.schema import COUNTERS
 
-Topics = Mapping[int, str]
-"""Topics by their stream's key."""
+_ANSWERED: Final = frozenset(outcome.value for outcome in Outcome)
+"""States that a file has only by an answer: Kafka has it, though that may not have been heard."""
+
+
+@dataclass(frozen=True, slots=True)
+class Topics:
+    """What is known of streams, by their keys."""
+
+    names: Mapping[int, str]
+    destinations: Mapping[int, Sequence[str]]
+    """Those that have ever answered, in order."""
+
+    def of(self, stream_id: int) -> str:
+        """Return the topic of a stream."""
+        return self.names.get(stream_id, "")
 
 
 def shown(path: bytes) -> tuple[str, str | None]:
@@ -39,17 +54,21 @@ def file_fields(row: Row[Any], topics: Topics) -> dict[str, Any]:
     """Return the fields of a `models.File`."""
     path, path_base64 = shown(row.path)
     answers = [answer(name, said, row.version_id) for name, said in sorted(row.answers.items())]
+    given_up_for, by = _refusals(row)
     return {
         "id": row.id,
-        "stream": topics.get(row.stream_id, ""),
+        "stream": topics.of(row.stream_id),
         "source": row.source_id,
         "path": path,
         "path_base64": path_base64,
         "size": row.size,
         "state": row.state,
         "reason": row.reason,
-        "detail": _detail(row, answers),
+        "detail": _detail(row, by, answers),
         "advice": advice.about(row.reason),
+        "by": by,
+        "failed_for": given_up_for,
+        "waiting_for": _waiting_for(row, topics, given_up_for, answers),
         "bytes_done": row.bytes_done,
         "digest": digest(row.digest),
         "upload_id": row.upload_id,
@@ -67,13 +86,32 @@ def file(row: Row[Any], topics: Topics) -> models.File:
     return models.File(**file_fields(row, topics))
 
 
-def _detail(row: Row[Any], answers: list[models.Answer]) -> str | None:
-    if row.state == "failed" and row.failure:
-        return row.failure.get("detail") or None
-    if row.state == "rejected":
-        said = [a.detail for a in answers if a.current and a.outcome == "rejected" and a.reason == row.reason]
-        return next((detail for detail in said if detail), None)
-    return None
+def _refusals(row: Row[Any]) -> tuple[str | None, str | None]:
+    """Return which destination the source has given up, and which one the reason is of."""
+    if row.failure is None and row.state != "rejected":
+        return None, None
+    known = FileRow(*(getattr(row, name) for name in FileRow._fields))
+    return failed_for(known), rejected_by(known) if row.state == "rejected" else None
+
+
+def _waiting_for(
+    row: Row[Any], topics: Topics, given_up_for: str | None, answers: list[models.Answer]
+) -> list[str]:
+    """Return who has not answered yet, while Kafka has all of the file."""
+    if row.uploaded_at is None and row.state not in _ANSWERED:
+        return []
+    done = {answer.destination for answer in answers if answer.current} | {given_up_for}
+    return [name for name in topics.destinations.get(row.stream_id, ()) if name not in done]
+
+
+def _detail(row: Row[Any], by: str | None, answers: list[models.Answer]) -> str | None:
+    """Return the reason in a sentence: the destination's own words before what the source says of them."""
+    said = [a.detail for a in answers if a.current and a.outcome == "rejected" and a.destination == by]
+    if said and said[0]:
+        return said[0]
+    told = row.failure if row.state in {"failed", "rejected"} else None
+    is_told = told and (row.state == "failed" or told.get("destination") == by)
+    return (told.get("detail") or None) if told and is_told else None
 
 
 def answer(destination: str, said: Mapping[str, Any], version: UUID | None) -> models.Answer:
@@ -97,7 +135,7 @@ def receipt(row: Row[Any], topics: Topics, source: str | None, path: bytes | Non
     given, given_exact = (None, None) if row.delivered_as is None else shown(row.delivered_as)
     return models.Receipt(
         upload_id=row.upload_id,
-        stream=topics.get(row.stream_id, ""),
+        stream=topics.of(row.stream_id),
         destination=row.destination,
         outcome=row.outcome,
         at=row.at,
@@ -149,7 +187,7 @@ def service(row: Row[Any], now: float) -> models.Service:
 def lost_range(row: Row[Any], topics: Topics) -> models.LostRange:
     """Return a lost range."""
     return models.LostRange(
-        stream=topics.get(row.stream_id, ""),
+        stream=topics.of(row.stream_id),
         destination=row.destination,
         topic_id=row.topic_id,
         partition=row.partition,

@@ -22,6 +22,8 @@ from penstock_registry.store.schema import (
 )
 
 MINUTES: Final = 60
+RATE_SECONDS: Final = 60
+_RATE_STEP: Final = 10
 _OUTCOMES: Final = ("delivered", "skipped", "rejected")
 _NOTHING: Final = models.Amount()
 
@@ -33,7 +35,7 @@ class _Facts:
     counted: dict[str, dict[str, models.Amount]] = field(default_factory=lambda: defaultdict(dict))
     """By destination ('': all files by state), by state."""
     answered_at: dict[str, float] = field(default_factory=dict)
-    """When each destination last answered."""
+    """When each destination last answered ('': when Kafka last had all of an upload)."""
     lost_at: dict[str, float] = field(default_factory=dict)
     recent: dict[str, list[tuple[int, int, int]]] = field(default_factory=lambda: defaultdict(list))
     """By destination ('': uploads): begin, files, bytes of this minute and the one before."""
@@ -48,8 +50,8 @@ def all_of(
     key = None if topic is None else stream_key(topic)
     known = connection.execute(_only(select(streams), streams.c.id, key).order_by(streams.c.topic)).all()
     facts = _facts(connection, now, key)
-    silent = [service for service in services if service.state == "silent"]
-    return [_stream(row, facts[row.id], silent, now) for row in known]
+    programs = list(services)
+    return [_stream(row, facts[row.id], programs, now) for row in known]
 
 
 def _only(query: Select[Any], column: ColumnElement[int], key: int | None) -> Select[Any]:
@@ -63,9 +65,9 @@ def _facts(connection: Connection, now: float, key: int | None) -> Mapping[int, 
     ):
         facts[stream].counted[destination][state] = models.Amount(files=files, bytes=size)
     answered = _only(
-        select(totals.c.stream_id, totals.c.destination, func.max(totals.c.last_at))
-        .where(totals.c.destination != "")
-        .group_by(totals.c.stream_id, totals.c.destination),
+        select(totals.c.stream_id, totals.c.destination, func.max(totals.c.last_at)).group_by(
+            totals.c.stream_id, totals.c.destination
+        ),
         totals.c.stream_id,
         key,
     )
@@ -118,12 +120,14 @@ def _minute(now: float) -> int:
     return int(now) // 60 * 60
 
 
-def _stream(row: Row[Any], facts: _Facts, silent: list[models.Service], now: float) -> models.Stream:
+def _stream(row: Row[Any], facts: _Facts, programs: list[models.Service], now: float) -> models.Stream:
     by_state = facts.counted.get("", {})
     in_kafka = by_state.pop(IN_KAFKA, _NOTHING)
     names = sorted(({*facts.counted, *facts.answered_at, *facts.lost_at}) - {""})
     destinations = [_destination(name, facts, in_kafka, now) for name in names]
     uploads = [begins_at for begins_at, files, _, _ in facts.minutes if files]
+    its_programs = [program for program in programs if _serves(program, row.topic, names)]
+    silent = [_known_as(program) for program in its_programs if program.state == "silent"]
     state, problems = health.stream_health(
         health.StreamFacts(
             topic=row.topic,
@@ -137,21 +141,26 @@ def _stream(row: Row[Any], facts: _Facts, silent: list[models.Service], now: flo
                     last_at=destination.last_at,
                     waiting_since=health.waiting_since(uploads, destination.last_at),
                     lost_at=facts.lost_at.get(destination.name),
+                    rejected=destination.rejected.files,
+                    downloaders=[one.state for one in its_programs if _fills(one, destination.name)],
                 )
                 for destination in destinations
             ],
-            silent=[_known_as(service) for service in silent if _serves(service, row.topic, names)],
+            silent=silent,
         ),
         now,
     )
-    delivered = [recent for name, recent in facts.recent.items() if name]
+    rates = [destination.rate for destination in destinations]
     return models.Stream(
         topic=row.topic,
         health=state,
         problems=problems,
         files=by_state,
-        uploaded=_rate(facts.recent.get("", ()), now),
-        delivered=_rate([minute for recent in delivered for minute in recent], now),
+        uploaded=_rate(facts, "", now),
+        delivered=models.Rate(
+            files_per_second=sum(rate.files_per_second for rate in rates),
+            bytes_per_second=sum(rate.bytes_per_second for rate in rates),
+        ),
         destinations=destinations,
         bytes_by_minute=_picture(facts.minutes, now),
         first_at=row.first_at,
@@ -170,7 +179,7 @@ def _destination(name: str, facts: _Facts, in_kafka: models.Amount, now: float) 
         lag=models.Amount(
             files=max(0, in_kafka.files - done.files), bytes=max(0, in_kafka.bytes - done.bytes)
         ),
-        rate=_rate(facts.recent.get(name, ()), now),
+        rate=_rate(facts, name, now),
         last_at=facts.answered_at.get(name),
     )
 
@@ -182,15 +191,22 @@ def _sum(amounts: Iterable[models.Amount]) -> models.Amount:
     return models.Amount(files=files, bytes=size)
 
 
-def _rate(minutes: Iterable[tuple[int, int, int]], now: float) -> models.Rate:
-    """Return what happened by second, in this minute so far and all of the one before."""
-    files = size = 0
-    for _, some_files, some_bytes in minutes:
-        files, size = files + some_files, size + some_bytes
-    if not files:
+def _rate(facts: _Facts, name: str, now: float) -> models.Rate:
+    """Return what happened in the last 60 s, by second; nothing, if nothing was heard of for so long.
+
+    Minutes are all that is kept: of the one before, that part counts which is not over 60 s ago, as if it had
+    happened evenly. The window moves in steps, for numbers that people can read.
+    """
+    minute = _minute(now)
+    last_at = facts.answered_at.get(name)
+    if last_at is not None and now - last_at >= RATE_SECONDS:
         return models.Rate()
-    seconds = 60 + max(0.0, now - _minute(now))
-    return models.Rate(files_per_second=files / seconds, bytes_per_second=size / seconds)
+    over = int(now - minute) // _RATE_STEP * _RATE_STEP
+    files = size = 0.0
+    for begins_at, some_files, some_bytes in facts.recent.get(name, ()):
+        part = 1.0 if begins_at == minute else 1 - over / RATE_SECONDS
+        files, size = files + part * some_files, size + part * some_bytes
+    return models.Rate(files_per_second=files / RATE_SECONDS, bytes_per_second=size / RATE_SECONDS)
 
 
 def _picture(minutes: list[tuple[int, int, int, int]], now: float) -> list[int]:
@@ -212,3 +228,10 @@ def _serves(service: models.Service, topic: str, destinations: Iterable[str]) ->
     if said is not None:
         return bool(said == topic)
     return service.program_id.rsplit("/", 1)[0] in destinations
+
+
+def _fills(service: models.Service, destination: str) -> bool:
+    """Whether a program is a downloader of this destination."""
+    if service.kind != "penstock" or service.service != "downloader":
+        return False
+    return bool(service.status.get("destination", service.program_id.rsplit("/", 1)[0]) == destination)
