@@ -68,14 +68,34 @@ def test_they_say_who_tells_it_what_stands_how_often_and_the_last_one_that_it_st
 
 
 def test_the_first_is_due_at_once_and_the_next_after_the_interval(published, totals):
-    beats = heartbeats(published, totals)
-    assert beats.is_due()
+    now = [1000.0]
+    beats = heartbeats(published, totals, interval_seconds=10.0, clock=lambda: now[0])
+    assert beats.is_due({})
     beats.beat({})
-    assert not beats.is_due()
+    assert not beats.is_due({})
 
-    hasty = heartbeats(published, totals, interval_seconds=0.0)
-    hasty.beat({})
-    assert hasty.is_due()
+    now[0] += 9.9
+    assert not beats.is_due({})
+    now[0] += 0.2
+    assert beats.is_due({})
+
+
+def test_one_is_due_as_soon_as_the_problems_change_but_at_most_one_a_second(published, totals):
+    now = [1000.0]
+    beats = heartbeats(published, totals, clock=lambda: now[0])
+    beats.beat({"problems": {"kafka": "not started yet"}})
+
+    now[0] += 0.5
+    assert not beats.is_due({})
+    now[0] += 0.5
+    assert not beats.is_due({"kafka": "not started yet"})
+    assert beats.is_due({"kafka": "away"})
+    assert beats.is_due({})
+    beats.beat({"problems": {}})
+    assert not beats.is_due({"kafka": "away"})
+    now[0] += 1.0
+    assert beats.is_due({"kafka": "away"})
+    assert not beats.is_due({})
 
 
 def test_a_name_that_is_too_long_ends_no_service(published, totals):

@@ -525,12 +525,12 @@ class _Running:
     # Now and then
 
     def _tick(self, now: float) -> None:
-        self._beat()
         problem = self._client_health.problem
         if problem is None:
             self._health.ok("kafka")
         else:
             self._health.problem("kafka", problem)
+        self._beat()
         metrics.HELD_BYTES.set(self._intake.held_bytes)
         metrics.DELIVERIES_IN_FLIGHT.set(sum(len(one.pending) for one in self._holdings))
         metrics.UPLOADS_IN_FLIGHT.set(sum(len(one.assembly) for one in self._holdings))
@@ -583,9 +583,9 @@ class _Running:
             self._assign(starts)
 
     def _beat(self) -> None:
-        if self._heartbeats.is_due():
-            status = {"problems": self._health.problems, "partitions": self._holdings.numbers}
-            self._heartbeats.beat(status)
+        problems = self._health.problems
+        if self._heartbeats.is_due(problems):
+            self._heartbeats.beat({"problems": problems, "partitions": self._holdings.numbers})
 
     def _on_error(self, message: Message, error: KafkaError) -> None:
         code = error.code()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any, Final
 
@@ -192,9 +193,9 @@ class Reporting:
 
     # Heartbeats
 
-    def beat_is_due(self) -> bool:
-        """Whether it is time for a heartbeat."""
-        return self._heartbeats.is_due()
+    def beat_is_due(self, problems: Mapping[str, str]) -> bool:
+        """Whether it is time for a heartbeat, with these problems."""
+        return self._heartbeats.is_due(problems)
 
     def beat(self, status: dict[str, Any]) -> None:
         """Send a heartbeat: what was done since the last one, and this."""

@@ -331,10 +331,11 @@ class Uploader:
             self.health.problem("kafka", problem)
         else:
             self.health.ok("kafka")
-        if self._parts.reporting.beat_is_due():
+        problems = self.health.problems
+        if self._parts.reporting.beat_is_due(problems):
             self._parts.reporting.beat(
                 {
-                    "problems": self.health.problems,
+                    "problems": problems,
                     "files_in_flight": len(self._parts.transfers.active),
                     "files_waiting": len(self._parts.discovery.settle) + len(self._parts.schedule),
                     "files_failed": len(self._parts.troubles),

@@ -19,6 +19,9 @@ COUNTERS: Final = (
     "n_bytes_produced",
 )
 
+_SHORTEST_SECONDS: Final = 1.0
+"""Between two heartbeats, however the problems change."""
+
 
 class Heartbeats:
     """The heartbeats of one service, as telemetry: nothing here waits.
@@ -37,6 +40,7 @@ class Heartbeats:
         interval_seconds: float,
         totals: Callable[[], Mapping[str, int]],
         about: Mapping[str, Any],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._telemetry = telemetry
         self._program_id = program_id[:512]
@@ -47,15 +51,27 @@ class Heartbeats:
         self._about = dict(about)
         self._host = socket.gethostname()
         self._told = dict(totals())
-        self._next = 0.0
+        self._clock = clock
+        self._next = float("-inf")
+        self._last = float("-inf")
+        self._problems: dict[str, str] = {}
 
-    def is_due(self) -> bool:
-        """Whether it is time for the next one; the first is due at once."""
-        return time.monotonic() >= self._next
+    def is_due(self, problems: Mapping[str, str]) -> bool:
+        """Whether it is time for the next one: the first is due at once, others by the interval.
+
+        When the problems are others than those that were told last, it is due as soon as the last one is a
+        second old: nobody should read for a whole interval of what is over.
+        """
+        now = self._clock()
+        if now >= self._next:
+            return True
+        return now - self._last >= _SHORTEST_SECONDS and dict(problems) != self._problems
 
     def beat(self, status: Mapping[str, Any]) -> None:
         """Tell that the service runs, and what it has done since the last one."""
-        self._next = time.monotonic() + self._interval
+        self._last = self._clock()
+        self._next = self._last + self._interval
+        self._problems = dict(status.get("problems", {}))
         self._tell({"state": "running", **status})
 
     def stopped(self) -> None:
