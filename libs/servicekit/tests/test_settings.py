@@ -6,7 +6,14 @@ import pytest
 from pydantic import Field, SecretStr, model_validator
 
 from servicekit.exceptions import ConfigurationError
-from servicekit.settings import ByteSize, KafkaProperties, Seconds, ServiceSettings, StringList
+from servicekit.settings import (
+    ByteSize,
+    KafkaProperties,
+    Seconds,
+    ServiceSettings,
+    StringList,
+    approximately,
+)
 
 
 class Settings(ServiceSettings):
@@ -226,3 +233,11 @@ class TestKafkaProperties:
 
 def test_every_setting_has_a_description_for_help():
     assert all(field.description for field in ServiceSettings.model_fields.values())
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [(0, "0 bytes"), (1, "1 byte"), (1023, "1023 bytes"), (307_200, "300 KiB"), (20_000_000, "19.1 MiB")],
+)
+def test_a_size_for_people_is_short(size: int, text: str) -> None:
+    assert approximately(size) == text

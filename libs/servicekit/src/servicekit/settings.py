@@ -17,7 +17,7 @@ import re
 import shlex
 import tomllib
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Self, get_args
+from typing import Annotated, Final, Self, get_args
 
 from pydantic import BeforeValidator, Field, GetCoreSchemaHandler, SecretStr, ValidationError
 from pydantic_core import CoreSchema, ErrorDetails, PydanticCustomError, core_schema
@@ -33,6 +33,7 @@ _UNITS = {
     **{f"{letter}{suffix}": 1024**power for power, letter in enumerate("kmgt", 1) for suffix in ("i", "ib")},
     **{f"{letter}{suffix}": 1000**power for power, letter in enumerate("kmgt", 1) for suffix in ("", "b")},
 }
+_SHOWN_UNITS: Final = (("TiB", 2**40), ("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10))
 _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([a-zA-Z]*)\s*")
 
 
@@ -40,7 +41,7 @@ class ByteSize(int):
     """A number of bytes: `524288`, `"512KiB"` (1024s), `"10MB"` (1000s). It prints as it would be given."""
 
     def __str__(self) -> str:
-        for unit, factor in (("TiB", 2**40), ("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
+        for unit, factor in _SHOWN_UNITS:
             if self and self % factor == 0:
                 return f"{self // factor}{unit}"
         return f"{int(self)}"
@@ -70,6 +71,14 @@ class ByteSize(int):
         return core_schema.no_info_plain_validator_function(
             validate, serialization=core_schema.plain_serializer_function_ser_schema(int)
         )
+
+
+def approximately(size: int) -> str:
+    """Return a number of bytes for people: `300 KiB`, `19.5 MiB`."""
+    for unit, factor in _SHOWN_UNITS:
+        if size >= factor:
+            return f"{round(size / factor, 1):g} {unit}"
+    return f"{size} {'byte' if size == 1 else 'bytes'}"
 
 
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]

@@ -21,6 +21,7 @@ from penstock_downloader.partition import Partition
 from penstock_downloader.quarantine import HEAD_BYTES
 from penstock_downloader.settings import DownloaderSettings
 from servicekit.globs import PathFilter
+from servicekit.settings import approximately
 
 PER_FILE_BYTES: Final = 2048
 """What a file that waits for delivery costs beside its bytes, roughly."""
@@ -66,10 +67,7 @@ class Intake:
         if not self._wants(description.path):
             return SkipReason.FILTERED, "the include and exclude globs leave it out"
         if self._max_file_size is not None and description.size > self._max_file_size:
-            return (
-                Reason.TOO_LARGE,
-                f"{description.path!r} has {description.size} bytes, more than {int(self._max_file_size)}",
-            )
+            return Reason.TOO_LARGE, _too_large(description.size, self._max_file_size)
         return None
 
     @property
@@ -226,3 +224,10 @@ class Intake:
 
 
 __all__ = ["Intake"]
+
+
+def _too_large(size: int, limit: int) -> str:
+    shown, most = approximately(size), approximately(limit)
+    if shown == most:
+        shown, most = f"{size} bytes", f"{int(limit)}"
+    return f"the file has {shown}, and this destination takes {most} at most (--max-file-size)"
