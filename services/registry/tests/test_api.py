@@ -200,7 +200,7 @@ class TestOverview:
         huge, locked = known["failures"]
         assert (huge["path"], huge["state"], huge["reason"]) == ("huge.tif", "rejected", "too-large")
         assert huge["detail"] == "5 TB are more than 1 TB"
-        assert "max_file_size" in huge["advice"]
+        assert "--max-file-size" in huge["advice"]
         assert (locked["path"], locked["state"], locked["detail"]) == (
             "locked.tif",
             "failed",

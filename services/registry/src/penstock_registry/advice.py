@@ -32,7 +32,9 @@ _SENT_AGAIN: Final = "The uploader sends it again by itself, a few times."
 _NOT_AGAIN: Final = "It is not sent again by itself: sending the same file once more would not help."
 _TRIED_AGAIN: Final = "The uploader tries again by itself, less and less often (every 5 minutes at least)."
 _LOOKED_AT_AGAIN: Final = "It is not tried again before the file changes or the uploader starts anew."
-_RESEND: Final = "`penstock resend` sends it once more"
+_RESEND: Final = (
+    "`penstock resend PATH`, on the machine of its source, sends the file once more, to all destinations"
+)
 
 _BY_REASON: Final[Mapping[str, Advice]] = MappingProxyType(
     {
@@ -49,7 +51,8 @@ _BY_REASON: Final[Mapping[str, Advice]] = MappingProxyType(
         Reason.EXPIRED: Advice(
             "The source began to send it and was not heard of again for longer than the destination waits.",
             _SENT_AGAIN,
-            "See whether the uploader runs; raise the downloader's incomplete_after if pauses are normal.",
+            "See whether the uploader runs; if pauses are normal, give the downloader a larger "
+            "--incomplete-after-seconds.",
         ),
         Reason.MALFORMED: Advice(
             "Its records contradict the wire format or one another.",
@@ -59,7 +62,7 @@ _BY_REASON: Final[Mapping[str, Advice]] = MappingProxyType(
         Reason.UNSUPPORTED: Advice(
             "Its records are of a version that this destination does not know.",
             _NOT_AGAIN,
-            f"Update the downloader; then {_RESEND}.",
+            f"Update the downloader there; then {_RESEND}.",
         ),
         Reason.FOREIGN: Advice(
             "A record in the topic is none of Penstock's.",
@@ -69,7 +72,7 @@ _BY_REASON: Final[Mapping[str, Advice]] = MappingProxyType(
         Reason.UNSAFE_PATH: Advice(
             "Its path would leave the destination, or a symbolic link or mount is in its way there.",
             _NOT_AGAIN,
-            f"Rename the file, or remove the link at the destination and {_RESEND}.",
+            f"Rename the file; or remove the link at the destination, then {_RESEND}.",
         ),
         Reason.UNPORTABLE_PATH: Advice(
             "Its name cannot exist on the destination's file system, or differs there from another one's "
@@ -85,22 +88,24 @@ _BY_REASON: Final[Mapping[str, Advice]] = MappingProxyType(
         Reason.NAME_TOO_LONG: Advice(
             "Its name is longer than the destination's file system allows.",
             _NOT_AGAIN,
-            "Rename the file at the source, or choose a shorter prefix.",
+            "Rename the file at the source, or give the uploader a shorter --prefix.",
         ),
         Reason.TOO_LARGE: Advice(
             "It is larger than the destination accepts.",
             _NOT_AGAIN,
-            f"Raise the downloader's max_file_size; then {_RESEND}.",
+            f"Give the destination's downloader a larger --max-file-size, such as 10GiB; then {_RESEND}.",
         ),
         Reason.STALE: Advice(
             "A newer version of the same file stands at the destination already.",
             _NOT_AGAIN,
-            "Nothing needs to be done, unless two sources write the same path: then give each a prefix.",
+            "Nothing needs to be done, unless two sources write the same path: then give each uploader a "
+            "--prefix of its own.",
         ),
         Reason.SOURCE_CONFLICT: Advice(
             "At the destination this path belongs to another source.",
             _NOT_AGAIN,
-            "Give each source a prefix of its own, or let the downloader take files of any source.",
+            "Give each uploader a --prefix of its own, or let the downloader replace files of others "
+            "(--source-conflict replace).",
         ),
         SkipReason.NOT_ADDRESSED: Advice(
             "It was sent to other destinations only.",
@@ -110,10 +115,11 @@ _BY_REASON: Final[Mapping[str, Advice]] = MappingProxyType(
         SkipReason.FILTERED: Advice(
             "The destination's include and exclude patterns leave it out.",
             "It counts as done, and never frees the source's file.",
-            f"If it should be there, change the downloader's patterns; then {_RESEND}.",
+            f"If it should be there, change the downloader's --include and --exclude; then {_RESEND}.",
         ),
         SkipReason.EXISTS: Advice(
-            "A file stands under this name at the destination, which never replaces one (on_conflict=skip).",
+            "A file stands under this name at the destination, which never replaces one "
+            "(--on-conflict skip).",
             "It counts as done, and never frees the source's file.",
             f"If the new one should be there, move the old one away; then {_RESEND}.",
         ),
@@ -136,7 +142,7 @@ _BY_REASON: Final[Mapping[str, Advice]] = MappingProxyType(
         "too-slow": Advice(
             "Sending it took so long that the topic's retention could have removed its beginning.",
             _TRIED_AGAIN,
-            "Raise the topic's retention.ms, or the uploader's rate limit.",
+            "Raise the topic's retention.ms, or give the uploader a larger --rate-limit.",
         ),
         "source-gone": Advice(
             "A destination asked for it again, but the source has it no more.",
@@ -146,7 +152,7 @@ _BY_REASON: Final[Mapping[str, Advice]] = MappingProxyType(
         "changed": Advice(
             "The file changed while it was read; what was sent of it is dropped.",
             "It is sent again by itself as soon as it rests.",
-            "Nothing needs to be done. If it never rests, raise the uploader's settle_seconds.",
+            "Nothing needs to be done. If it never rests, give the uploader larger --settle-seconds.",
         ),
         "vanished": Advice(
             "The file was removed or renamed while it was read; what was sent of it is dropped.",
