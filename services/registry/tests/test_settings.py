@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 
 import pytest
 
@@ -65,6 +66,42 @@ class TestDatabase:
         assert "--database (PENSTOCK_DATABASE)" in text
         assert PASSWORD not in text
         assert "\n" not in text
+
+
+class TestGroup:
+    def group(self, **given):
+        return RegistrySettings.load(**given).consumer_group
+
+    def test_is_of_the_database_so_that_only_those_who_share_one_share_the_reading(self, tmp_path):
+        first, second = f"sqlite:///{tmp_path}/a.db", f"sqlite:///{tmp_path}/b.db"
+
+        assert re.fullmatch(r"penstock-registry-[0-9a-f]{10}", self.group(database=first))
+        assert self.group(database=first) == self.group(database=f"sqlite:///{tmp_path}/x/../a.db")
+        assert len({self.group(database=first), self.group(database=second), self.group()}) == 3
+
+    def test_of_a_file_is_of_its_machine(self, tmp_path, monkeypatch):
+        here = self.group(state_dir=str(tmp_path))
+        monkeypatch.setattr("socket.gethostname", lambda: "elsewhere")
+
+        assert self.group(state_dir=str(tmp_path)) != here
+
+    def test_of_a_server_is_the_same_whoever_logs_in(self):
+        same = {
+            self.group(database=f"postgresql://{who}@db{port}/penstock{more}")
+            for who in ("a:1", "b:2")
+            for port in ("", ":5432")
+            for more in ("", "?sslmode=require")
+        }
+
+        assert len(same) == 1
+        others = {
+            self.group(database=f"postgres://a:1@{where}")
+            for where in ("db2/penstock", "db:1/penstock", "db/b")
+        }
+        assert len(others | same) == 4
+
+    def test_may_be_given(self):
+        assert self.group(group="ours") == "ours"
 
 
 class TestSecrets:

@@ -77,7 +77,7 @@ class Membership:
         # Not KIP-848: there the brokers look for topics that match, by default every ten minutes.
         self._consumer: Consumer = make_consumer(
             settings,
-            settings.group,
+            settings.consumer_group,
             "classic",
             health=self._client,
             topic_metadata_refresh_interval_ms=_DISCOVERY_MILLISECONDS,

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 import sys
 from typing import TYPE_CHECKING, Self
 
+from blake3 import blake3
 from pydantic import Field, SecretStr, field_validator, model_validator
 
 from servicekit.events import EVENTS_TOPIC
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
     from sqlalchemy import URL
 
 DEFAULT_PORT = 8650
+GROUP_PREFIX = "penstock-registry-"
+"""All groups of registries begin so, unless they were given one: for rules on who may read what (ACLs)."""
 
 _DRIVERS = {
     "sqlite": "sqlite",
@@ -100,11 +104,14 @@ class RegistrySettings(ServiceSettings):
             "default only time decides."
         ),
     )
-    group: str = Field(
-        "penstock-registry",
+    group: str | None = Field(
+        None,
         min_length=1,
         max_length=249,
-        description="Consumer group: registries of one group share the reading, and need one database.",
+        description=(
+            "Consumer group: registries of one group share the reading, so they must share a database. By "
+            "default penstock-registry- and a mark of the database: those that share it find each other."
+        ),
     )
 
     @property
@@ -119,6 +126,21 @@ class RegistrySettings(ServiceSettings):
         if not given:
             return f"sqlite:///{os.path.join(self.state_directory, 'registry.db')}"
         return _parsed(given).render_as_string(hide_password=False)
+
+    @property
+    def consumer_group(self) -> str:
+        """The consumer group. Two registries with a database each would know half in a group of both."""
+        return self.group or f"{GROUP_PREFIX}{blake3(self._database_identity.encode()).hexdigest(5)}"
+
+    @property
+    def _database_identity(self) -> str:
+        """What is the same for all who share the database: no credentials, and a file with its machine."""
+        url = _parsed(self.database_url)
+        if url.get_backend_name() == "sqlite":
+            path = os.path.realpath(url.database or "")
+            return f"sqlite://{socket.gethostname()}/{os.fsencode(path).hex()}"
+        host, port = (url.query.get(name, given) for name, given in (("host", url.host), ("port", url.port)))
+        return f"postgresql://{str(host or '').lower()}:{port or 5432}/{url.database}"
 
     @property
     def shown_database(self) -> str:
