@@ -19,8 +19,9 @@ INSTALLATION = Installation(
 
 def laid_over(base: Any, change: Any) -> Any:
     """The base with a change laid over it; None takes a field away."""
-    if not isinstance(base, dict) or not isinstance(change, dict):
+    if not isinstance(change, dict):
         return change
+    base = base if isinstance(base, dict) else {}
     merged = base | {name: laid_over(base.get(name), value) for name, value in change.items()}
     return {name: value for name, value in merged.items() if value is not None}
 
