@@ -100,9 +100,25 @@ def seconds(duration: float) -> str:
     return f"{hours}:{minutes:02d}:{rest:02d} h" if hours else f"{minutes}:{rest:02d} min"
 
 
+def span(duration: float) -> str:
+    """Return how long ago something was, as the registry's page says it: `3 s`, `5 min`, `2 h`, `4 d`."""
+    if duration < 90:
+        return f"{max(0, int(duration))} s"
+    if duration < 90 * 60:
+        return f"{round(duration / 60)} min"
+    if duration < 36 * 3600:
+        return f"{round(duration / 3600)} h"
+    return f"{round(duration / 86400)} d"
+
+
 def count(number: int, noun: str) -> str:
     """Return `1 file`, `1 203 files`: thousands apart by a narrow space, which no decimal mark looks like."""
     return f"{number:,}".replace(",", "\N{NARROW NO-BREAK SPACE}") + f" {noun}{'' if number == 1 else 's'}"
+
+
+def reason(word: str | None, sentence: str | None) -> str:
+    """Return why something was rejected or failed: its code in words, `too large`, and what else was said."""
+    return ": ".join(part for part in ((word or "").replace("-", " "), sentence) if part)
 
 
 def normalized(name: str) -> str:

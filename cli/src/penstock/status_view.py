@@ -16,10 +16,20 @@ if TYPE_CHECKING:
 
 FAILURES_SHOWN: Final = 10
 IN_FLIGHT_SHOWN: Final = 12
+WAITING_NAMED: Final = 3
+WELL_SHOWN: Final = 8
+"""So many services are listed that need nobody."""
+NARROW: Final = 100
+"""Columns below which the table leaves out what can be left out."""
 PIPE_COLUMNS: Final = 200
 """Lines in a pipe may be this long."""
 
 _HEALTH: Final = {"ok": "green", "idle": "dim", "warning": "yellow", "failing": "bold red"}
+_TITLES: Final = ("Stream", "Health", "To Kafka", "Destination", "Delivered", "Rate", "Behind")
+_NUMBERS: Final = frozenset({"To Kafka", "Delivered", "Rate", "Behind"})
+_STREAM: Final = _TITLES.index("Stream")
+_DESTINATION: Final = _TITLES.index("Destination")
+_WHO: Final = {"rejected": "a destination rejected it", "failed": "the source failed to send it"}
 _SERVICE: Final = {"alive": "green", "silent": "bold red", "stopped": "dim"}
 
 
@@ -39,7 +49,7 @@ def view(overview: Overview, console: Console) -> RenderableType:
     parts: list[RenderableType] = []
     for part in (
         _failures(overview, console),
-        _streams(overview.streams, console),
+        _streams(overview, console),
         _in_flight(overview, console),
         _services(overview.services, overview.at),
         _lost(overview.lost),
@@ -64,11 +74,12 @@ def _failures(overview: Overview, console: Console) -> Iterator[RenderableType]:
         line.append(f" {display.shown(file.stream)}  {_name(file, console, 40)}", style="default")
         line.append(f" ({display.size(file.size)})", style="dim")
         yield line
-        why = ": ".join(part for part in (file.reason, file.detail) if part)
-        who = ", ".join(a.destination for a in file.answers if a.current and a.outcome == "rejected")
-        said = ": ".join(part for part in (who, why) if part)
-        if said:
-            yield _text(f"            {display.shown(said)}")
+        who = f"{file.by} rejected it" if file.state == "rejected" and file.by else _WHO.get(file.state)
+        why = ": ".join(part for part in (who, display.reason(file.reason, file.detail)) if part)
+        if why:
+            yield _text(f"            {display.shown(why)}")
+        if arrival := _arrival(file):
+            yield _text(f"            {arrival}", "dim")
         if file.advice is not None:
             advice[file.advice] = None
     if overview.failures_total > len(shown):
@@ -81,44 +92,62 @@ def _failures(overview: Overview, console: Console) -> Iterator[RenderableType]:
     yield _text("")
 
 
-def _streams(streams: Sequence[Stream], console: Console) -> Iterator[RenderableType]:
+def _streams(overview: Overview, console: Console) -> Iterator[RenderableType]:
+    streams = overview.streams
     if not streams:
         yield _text("no stream has been heard of yet", "dim")
         return
+    columns = _columns(console)
+    narrow = columns < NARROW
+    rows = [row for stream in streams for row in _rows(stream, narrow=narrow)]
+    widths = [
+        max(display.width(text) for text in (title, *(row[place][0] for row in rows)))
+        for place, title in enumerate(_TITLES)
+    ]
+    # The names get what the others leave, and the gaps.
+    gap = 2 if narrow else 3
+    room = columns - gap * len(_TITLES) - sum(widths) + widths[_STREAM] + widths[_DESTINATION]
+    at_most = {_STREAM: max(8, min(widths[_STREAM], max(room // 2, room - widths[_DESTINATION])))}
+    at_most[_DESTINATION] = max(8, min(widths[_DESTINATION], room - at_most[_STREAM]))
     table = _table(console)
-    table.add_column("Stream")
-    table.add_column("Health")
-    table.add_column("To Kafka", justify="right")
-    table.add_column("Destination")
-    table.add_column("Delivered", justify="right")
-    table.add_column("Rate", justify="right")
-    table.add_column("Behind", justify="right")
-    for stream in streams:
-        first = [
-            _text(display.shortened(stream.topic, 40)),
-            _text(stream.health, _HEALTH.get(stream.health, "default")),
-            _text(display.rate(stream.uploaded.bytes_per_second)),
-        ]
-        for destination in stream.destinations:
-            lag = destination.lag
-            table.add_row(
-                *first,
-                _text(display.shortened(destination.name, 40)),
-                _text(display.count(destination.delivered.files, "file")),
-                _text(display.rate(destination.rate.bytes_per_second)),
-                _text(
-                    f"{display.count(lag.files, 'file')}, {display.size(lag.bytes)}" if lag.files else "-",
-                    "yellow" if lag.files else "dim",
-                ),
+    if narrow:
+        table.padding = (0, 1, 0, 0)
+    for title in _TITLES:
+        table.add_column(title, justify="right" if title in _NUMBERS else "left", no_wrap=True)
+    for row in rows:
+        table.add_row(
+            *(
+                _text(display.shortened(text, at_most[place]) if place in at_most else text, style)
+                for place, (text, style) in enumerate(row)
             )
-            first = [_text(""), _text(""), _text("")]
-        if not stream.destinations:
-            table.add_row(*first, _text("(none has answered yet)", "dim"), *[_text("")] * 3)
+        )
     yield table
     for stream in streams:
         for problem in stream.problems:
             line = _text(f"{display.shown(stream.topic)}: ", _HEALTH.get(stream.health, "default"))
             yield line.append(display.shown(problem), style="default")
+
+
+def _rows(stream: Stream, *, narrow: bool) -> Iterator[list[tuple[str, str]]]:
+    """Yield a row for each destination, one at least: texts and their styles."""
+    first = [
+        (display.shown(stream.topic), "default"),
+        (stream.health, _HEALTH.get(stream.health, "default")),
+        (display.rate(stream.uploaded.bytes_per_second), "default"),
+    ]
+    if not stream.destinations:
+        yield [*first, ("(none has answered yet)", "dim"), *[("", "default")] * 3]
+    for destination in stream.destinations:
+        delivered, lag = display.count(destination.delivered.files, "file"), destination.lag
+        behind = display.count(lag.files, "file") + ("" if narrow else f", {display.size(lag.bytes)}")
+        yield [
+            *first,
+            (display.shown(destination.name), "default"),
+            (delivered, "default"),
+            (display.rate(destination.rate.bytes_per_second), "default"),
+            (behind if lag.files else "-", "yellow" if lag.files else "dim"),
+        ]
+        first = [("", "default")] * 3
 
 
 def _in_flight(overview: Overview, console: Console) -> Iterator[RenderableType]:
@@ -130,31 +159,58 @@ def _in_flight(overview: Overview, console: Console) -> Iterator[RenderableType]
         return
     yield _text("")
     yield _text("On the way", "bold")
-    columns = max(16, _columns(console) - 60)
+    shown = files[:IN_FLIGHT_SHOWN]
+    how_far = {file.id: _how_far(file) for file in shown}
+    widest = max(map(display.width, how_far.values()))
+    with_bar = console.is_terminal and console.width >= NARROW
+    # Sizes take 10 columns, the gaps between columns and at the front 6.
+    columns = max(16, _columns(console) - 16 - min(44, widest) - (21 if with_bar else 0))
     table = Table.grid(padding=(0, 1))
     table.add_column(no_wrap=True)
     table.add_column(no_wrap=True)
-    if console.is_terminal:
+    if with_bar:
         table.add_column(width=20)
     table.add_column(justify="right", no_wrap=True)
-    table.add_column(no_wrap=True)
-    for file in files[:IN_FLIGHT_SHOWN]:
+    table.add_column()
+    for file in shown:
         share = min(100, file.bytes_done * 100 // file.size) if file.size else 100
-        waits = file.state == "uploaded"
+        topics = min(24, columns // 3)
         cells: list[RenderableType] = [
-            _text(f"  {display.shortened(file.stream, 24)}", "dim"),
-            _text(display.shortened(file.name, columns)),
+            _text(f"  {display.shortened(file.stream, topics)}", "dim"),
+            _text(display.shortened(file.name, columns - topics)),
         ]
-        if console.is_terminal:
+        if with_bar:
             cells.append(ProgressBar(total=100, completed=share, width=20))
-        cells += [
-            _text(display.size(file.size), "dim"),
-            _text("in Kafka" if waits else f"{share:>3} %", "dim" if waits else "default"),
-        ]
+        style = "default" if file.state == "uploading" else "dim"
+        cells += [_text(display.size(file.size), "dim"), _text(how_far[file.id], style)]
         table.add_row(*cells)
     yield table
     if len(files) > IN_FLIGHT_SHOWN:
         yield _text(f"  and {len(files) - IN_FLIGHT_SHOWN} more", "dim")
+
+
+def _how_far(file: KnownFile) -> str:
+    """Return `45 %`, `in Kafka`, or what destinations have it and which have not answered yet."""
+    if file.state == "uploading":
+        return f"{min(99, file.bytes_done * 100 // file.size) if file.size else 0:>3} %"
+    return _arrival(file) or "in Kafka"
+
+
+def _arrival(file: KnownFile) -> str:
+    """Return `delivered to 2 of 3, waiting for lab`; empty for a file that all have, or nobody awaits."""
+    current = [answer for answer in file.answers if answer.current]
+    has = sum(answer.outcome == "delivered" for answer in current)
+    wanted = sum(answer.outcome != "skipped" for answer in current) + len(file.waiting_for)
+    told = []
+    if has and has < wanted:
+        told.append(f"delivered to {has} of {wanted}")
+    elif not current and file.waiting_for:
+        told.append("in Kafka")
+    if len(file.waiting_for) > WAITING_NAMED:
+        told.append(f"waiting for {len(file.waiting_for)} destinations")
+    elif file.waiting_for:
+        told.append(f"waiting for {', '.join(map(display.shown, file.waiting_for))}")
+    return ", ".join(told)
 
 
 def _services(services: Sequence[Service], now: float) -> Iterator[RenderableType]:
@@ -162,20 +218,37 @@ def _services(services: Sequence[Service], now: float) -> Iterator[RenderableTyp
     alive = sum(service.state == "alive" for service in services)
     line = _text("Services: ", "bold")
     yield line.append(f"{alive} alive" if services else "none has been heard of yet", style="default")
-    for service in services:
-        if service.state == "alive" and not service.problems:
+    in_order = sorted(services, key=_service_order)
+    well = [service for service in in_order if service.state == "alive" and not service.problems]
+    for service in in_order:
+        if service in well[WELL_SHOWN:]:
             continue
         line = _text(f"  {service.state:<8}", _SERVICE.get(service.state, "default"))
-        line.append(
-            f" {display.shown(service.service)} {display.shown(service.program_id)} "
-            f"on {display.shown(service.host)}",
-            style="default",
-        )
+        line.append(f" {display.shown(service.service)} {_task(service)}", style="default")
         if service.state != "alive":
-            line.append(f", last heard {display.seconds(max(0.0, now - service.last_at))} ago", style="dim")
+            line.append(f", last heard {display.span(now - service.last_at)} ago", style="dim")
         yield line
         for problem in service.problems:
             yield _text(f"           {display.shown(problem)}", "yellow")
+    if len(well) > WELL_SHOWN:
+        yield _text(f"  and {len(well) - WELL_SHOWN} more that are alive", "dim")
+
+
+def _service_order(service: Service) -> tuple[int, str, str, str]:
+    """Those that need somebody first; then an order that no heartbeat changes."""
+    severity = ("silent", "alive", "stopped")
+    place = severity.index(service.state) if service.state in severity else len(severity)
+    return place, service.service, _task(service), service.program_id
+
+
+def _task(service: Service) -> str:
+    """Return what a program works on: `lab-7 to scope, /data on lab`; its id, where it does not say so."""
+    told = {name: str(service.status.get(name) or "") for name in ("source_id", "topic", "destination")}
+    ends = [told["topic"], told["destination"]] if told["destination"] else [told["source_id"], told["topic"]]
+    name = " to ".join(display.shown(end) for end in ends if end) if all(ends) else ""
+    directory = service.status.get("directory")
+    where = f", {display.shown(str(directory))}" if directory else ""
+    return f"{name or display.shown(service.program_id)}{where} on {display.shown(service.host)}"
 
 
 def _lost(lost: Sequence[LostRange]) -> Iterator[RenderableType]:

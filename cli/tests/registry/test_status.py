@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -51,7 +52,8 @@ BUSY = OVERVIEW | {
     "streams": [stream("scope", "failing", problems=["archive is full: make room"]), stream("idle", "idle")],
     "failures": [
         file(
-            f"bad {NASTY}", "rejected", reason="size", detail="too much", advice="Do this.",
+            f"bad {NASTY}", "rejected", reason="too-large", detail="too much", advice="Do this.",
+            by="archive",
             answers=[
                 {"destination": "archive", "outcome": "rejected", "current": True, "at": AT,
                  "upload_id": str(uuid.uuid4())}
@@ -84,28 +86,180 @@ def shown(overview: dict, *, terminal: bool = False, encoding: str = "utf-8", co
 def test_everything_is_there_failures_first(terminal, encoding):
     text = shown(BUSY, terminal=terminal, encoding=encoding)
     order = [
-        "3 files will not arrive by themselves", "rejected", "archive: size: too much", "and 2 more",
+        "3 files will not arrive by themselves", "rejected", "archive rejected it: too large: too much",
+        "and 2 more",
         "what to do: Do this.", "2 records", "failing", "12 MB/s", "archive is full: make room",
-        "run/large.raw", "45 %", "in Kafka", "1 alive", "dead-1",
+        "run/large.raw", "45 %", "in Kafka", "1 alive", "dead-1", "last heard 5 min ago",
         "scope partition 3, offsets 10 to 19, at archive",
     ]  # fmt: skip
     places = [text.find(part) for part in order]
     assert -1 not in places, [part for part, place in zip(order, places, strict=True) if place < 0]
     assert places == sorted(places)
     assert "\x1b" not in text
-    assert "fine-1" not in text  # what is well is counted
 
 
-def test_a_narrow_terminal_is_enough():
-    text = shown(BUSY, terminal=True, columns=60)
-    assert "3 files" in text
-    assert "scope" in text
+@pytest.mark.parametrize("columns", [80, 99, 100, 120, 200])
+def test_no_line_is_broken_in_a_narrow_terminal(columns):
+    long = stream("a-topic-with-a-long-name" * 3)
+    long["destinations"][0] |= {
+        "name": "an-archive-with-a-long-name" * 3,
+        "lag": {"files": 9999, "bytes": 2**40},
+    }
+    text = shown(OVERVIEW | {"streams": [long]}, columns=columns, terminal=True)
+    [row] = [line for line in text.splitlines() if line.strip().startswith("a")]
+    assert len(row) <= columns
+    assert re.search(" 9\u202f999 files(, 1.0 TiB)? *$", row), row
+    assert ("TiB" in row) == (columns >= 100)
+    assert re.search(" 1\u202f203 files ", row), row
+
+
+def answered(destination: str, outcome: str = "delivered", *, current: bool = True) -> dict:
+    return {"destination": destination, "outcome": outcome, "current": current, "at": AT,
+            "upload_id": str(uuid.uuid4())}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("known", "says_so"),
+    [
+        (file("a", "uploading"), r"45 %"),
+        (file("a", "uploading", bytes_done=200), r"99 %"),
+        (file("a", "uploaded", waiting_for=["lab"]), r"in Kafka, waiting for lab"),
+        (file("a", "uploaded"), r"in Kafka"),
+        (
+            file("a", "delivered", answers=[answered("x"), answered("y")], waiting_for=["lab"]),
+            r"delivered to 2 of 3, waiting for lab",
+        ),
+        (
+            file("a", "delivered", answers=[answered("x"), answered("y", "skipped")], waiting_for=["lab"]),
+            r"delivered to 1 of 2, waiting for lab",
+        ),
+        (
+            file("a", "uploaded", answers=[answered("x", current=False)], waiting_for=["x", "y"]),
+            r"in Kafka, waiting for x, y",
+        ),
+        (
+            file("a", "delivered", answers=[answered("x")], waiting_for=["a", "b", "c", "d\x1b"]),
+            r"delivered to 1 of 5, waiting for 4 destinations",
+        ),
+    ],
+)
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_file_on_its_way_says_who_has_it_and_who_is_waited_for(known, says_so, terminal):
+    text = shown(OVERVIEW | {"in_flight": [known]}, terminal=terminal, columns=120)
+    assert re.search(rf" {says_so} *$", text, re.MULTILINE), text
+
+
+def test_a_rejection_says_by_whom_and_who_has_it_all_the_same():
+    rejected = file(
+        "a", "rejected", reason="too-large", detail="200 bytes, more than 10", by="small", failed_for="small",
+        answers=[answered("x"), answered("small", "rejected")], waiting_for=["lab"],
+    )  # fmt: skip
+    text = shown(OVERVIEW | {"failures": [rejected], "failures_total": 1})
+    assert "small rejected it: too large: 200 bytes, more than 10" in text
+    assert "delivered to 1 of 3, waiting for lab" in text
+
+
+def test_a_failure_of_the_source_says_so():
+    failed = file("a", "failed", reason="unreadable", detail="Permission denied", failed_for="")
+    text = shown(OVERVIEW | {"failures": [failed], "failures_total": 1})
+    assert "the source failed to send it: unreadable: Permission denied" in text
+
+
+def test_services_say_what_they_work_on_in_an_order_that_stays():
+    programs = [
+        service("z", "alive", service="downloader",
+                status={"topic": "scope", "destination": "vm-dst-f2cc", "directory": "/data/\x1bdst"}),
+        service("a", "alive",
+                status={"topic": "scope", "source_id": "vm_src-6e65", "directory": "/data/src"}),
+        service("m", "silent", status={"directory": "/only"}),
+        *[service(f"n{number}", "alive", service="worker", kind="openmsi") for number in range(9)],
+    ]  # fmt: skip
+    text = shown(OVERVIEW | {"services": programs})
+    assert text == shown(OVERVIEW | {"services": programs[::-1]})
+    lines = [line.strip() for line in text.splitlines() if " on lab1" in line]
+    assert lines[:4] == [
+        "silent   uploader m, /only on lab1, last heard 5 min ago",
+        r"alive    downloader scope to vm-dst-f2cc, /data/\x1bdst on lab1",
+        "alive    uploader vm_src-6e65 to scope, /data/src on lab1",
+        "alive    worker n0 on lab1",
+    ]
+    assert "and 3 more that are alive" in text
 
 
 def test_nothing_yet_is_said():
     text = shown(OVERVIEW)
     assert "no stream has been heard of yet" in text
     assert "none has been heard of yet" in text
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"at": AT + 1},
+        {
+            "streams": [
+                stream("scope", uploaded={"files_per_second": 0, "bytes_per_second": 0}, last_at=AT + 5)
+            ]
+        },
+        {
+            "streams": [
+                stream("scope", problems=["lab has not answered for 6 minutes while 3 files wait for it"])
+            ]
+        },
+        {
+            "services": [
+                service("dead", "silent", last_at=AT, totals={"n_bytes_read": 7}, status={"files": 3})
+            ]
+        },
+    ],
+)
+def test_what_changes_by_itself_is_no_news(change):
+    problem = "lab has not answered for 5 minutes while 3 files wait for it"
+    before = OVERVIEW | {"services": [service("dead", "silent")]}
+    before |= {"streams": [stream("scope", problems=[problem] if "not answered" in str(change) else [])]}
+    assert status_command.news(before) == status_command.news(before | change)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"streams": [stream("scope", "warning")]},
+        {
+            "streams": [
+                stream("scope", problems=["lab has not answered for 5 minutes while 4 files wait for it"])
+            ]
+        },
+        {"services": [service("dead", "stopped")]},
+        {"in_flight": [file("a", "uploading")]},
+        {"problems_total": 1},
+    ],
+)
+def test_everything_else_is_news(change):
+    problem = "lab has not answered for 5 minutes while 3 files wait for it"
+    before = OVERVIEW | {
+        "services": [service("dead", "silent")],
+        "streams": [stream("scope", problems=[problem])],
+    }
+    assert status_command.news(before) != status_command.news(before | change)
+
+
+def test_a_pipe_is_told_nothing_while_only_rates_sink(registry, monkeypatch, capsys):
+    def sinking(rate: float, **given) -> dict:
+        rates = {"files_per_second": rate, "bytes_per_second": rate}
+        return OVERVIEW | {"at": AT + rate, "streams": [stream("scope", uploaded=rates, **given)]}
+
+    answers = [
+        sinking(9.0),
+        sinking(8.0),
+        sinking(7.0),
+        sinking(7.0, health="warning"),
+        sinking(6.0, health="warning"),
+    ]
+    monkeypatch.setattr(status_command, "_answers", lambda *_: ((answer, None) for answer in answers))
+    registry.tell("/overview", answers[0])
+    assert main(["status", "--watch", "--json", "--registry", registry.url]) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["at"] for line in lines] == [AT + 9.0, AT + 7.0]
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import sys
 import time
 from collections.abc import Iterator
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 EVERY_SECONDS = 1.0
+
+_NO_NEWS = frozenset({"at", "last_at", "bytes_by_minute", "totals", "status"})
+_AGE = re.compile(r"\b\d+ (?:second|minute|hour|day)s?\b")
 
 
 def _run(
@@ -50,12 +54,11 @@ def _watch(
     if not as_json and console.is_terminal:
         _watch_in_place(client, stream, first, console)
         return
-    said: dict[str, Any] = {}
+    said: object = None
     for answer, _ in _answers(client, stream, first):
-        # That time goes by is no news.
-        if answer | {"at": 0} == said:
+        if news(answer) == said:
             continue
-        said = answer | {"at": 0}
+        said = news(answer)
         sys.stdout.write(_as_line(answer) if as_json else _as_text(answer, console))
         sys.stdout.flush()
 
@@ -94,6 +97,19 @@ def _answers(
             problem = str(error)
 
 
+def news(said: object) -> object:
+    """Return what of an answer is news. Rates, ages and heartbeats are none: they change by themselves."""
+    if isinstance(said, dict):
+        return {
+            name: news(value)
+            for name, value in said.items()
+            if name not in _NO_NEWS and not (isinstance(value, dict) and "bytes_per_second" in value)
+        }
+    if isinstance(said, list):
+        return [news(value) for value in said]
+    return _AGE.sub("a while", said) if isinstance(said, str) else said
+
+
 def _as_line(answer: dict[str, Any]) -> str:
     return json.dumps(answer) + "\n"
 
@@ -112,8 +128,9 @@ command = Command(
     help=(
         "Show what the registry knows, failures first and with what to do about them: files that will not "
         "arrive by themselves, each stream with its health, its rates and how far each destination is "
-        "behind, the files on their way, services that have fallen silent, and records that were gone "
-        "before they were read. The exit code is 0 unless --exit-code is given."
+        "behind, the files on their way (how much Kafka has; then which destinations have them and which are "
+        "waited for), services that have fallen silent, and records that were gone before they were read. "
+        "The exit code is 0 unless --exit-code is given."
     ),
     examples=(
         ("penstock status", "How is it going?"),
@@ -124,14 +141,20 @@ command = Command(
     params=[
         Option(["--stream"], metavar="TOPIC", envvar="PENSTOCK_STREAM", help="Show this stream alone."),
         Option(
-            ["--watch"], is_flag=True, help="Renew it each second until Ctrl-C; in a pipe, as it changes."
+            ["--watch"],
+            is_flag=True,
+            help="Renew it each second until Ctrl-C; in a pipe, when more than rates and ages has changed.",
         ),
         Option(
             ["--exit-code"],
             is_flag=True,
-            help="End with 1 if any file is rejected or failed, a stream is failing or a service silent.",
+            help="End with 1 if a destination rejected a file or the source failed to send one, a stream is "
+            "failing, or a service silent.",
         ),
-        json_option("Write JSON: the registry's overview; with --watch a line each time it changes."),
+        json_option(
+            "Write JSON: the registry's overview; with --watch a line whenever more than rates and ages has "
+            "changed."
+        ),
         *registry_options(),
     ],
 )

@@ -119,8 +119,8 @@ def _refuse_an_empty_selection(question: Question) -> None:
     if left_out:
         files = display.count(left_out, "file")
         raise NothingSelected(
-            f"--include and --exclude leave out {files}, all that is here: nothing was compared, so nothing is "
-            "proved"
+            f"--include and --exclude leave out {files}, all that is here: nothing was compared, so "
+            "nothing is proved"
         )
 
 

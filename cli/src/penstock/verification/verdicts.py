@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from uuid import UUID
 
+from penstock.display import reason
 from penstock.registry_answers import Answer, FileDetail, KnownFile, Upload
 
 
@@ -149,7 +150,7 @@ def _answered(
     if sending is _Sending.SEEN:
         return Finding(Verdict.ON_ITS_WAY, "its change was seen, and it waits for its turn", answer=answer)
     if answer.outcome == "skipped" and file.digest in (here.digest, None):
-        why = _reason(answer.reason, answer.detail) or "the destination does not want it"
+        why = reason(answer.reason, answer.detail) or "the destination does not want it"
         return Finding(Verdict.SKIPPED, why, answer=answer)
     if answer.digest == here.digest:
         why = "it arrived, and then another source's file of the same path"
@@ -172,7 +173,7 @@ def _unanswered(
         return Finding(Verdict.ON_ITS_WAY, f"uploading, {share}", answer=older)
     if sending in (_Sending.FAILED, _Sending.ABORTED) and file.uploaded_at is None:
         if sending is _Sending.FAILED:
-            said = _reason(file.reason, file.detail)
+            said = reason(file.reason, file.detail)
             trouble = f"the source failed to send it ({said})" if said else "the source failed to send it"
         else:
             said = _abort_reason(file, history)
@@ -189,7 +190,7 @@ def _unanswered(
 
 
 def _rejected(file: KnownFile, answer: Answer, history: FileDetail | None) -> Finding:
-    refused = _reason(answer.reason, answer.detail) or "no reason given"
+    refused = reason(answer.reason, answer.detail) or "no reason given"
     uploads = history.uploads if history is not None else []
     addressed = [upload for upload in uploads if not upload.to or answer.destination in upload.to]
     later = [upload for upload in addressed if upload.id > answer.upload_id]
@@ -221,9 +222,5 @@ def _advice(file: KnownFile, answer: Answer, uploads: Sequence[Upload]) -> str |
 
 def _abort_reason(file: KnownFile, history: FileDetail | None) -> str:
     if file.state == "aborted":
-        return _reason(file.reason, file.detail)
+        return reason(file.reason, file.detail)
     return (history.uploads[0].abort_reason or "") if history is not None and history.uploads else ""
-
-
-def _reason(word: str | None, sentence: str | None) -> str:
-    return ": ".join(part for part in (word, sentence) if part)
