@@ -15,6 +15,7 @@ from prometheus_client import REGISTRY
 from penstock_registry import metrics
 from penstock_registry.access import access_token, make_state_directory
 from penstock_registry.api.app import create_app
+from penstock_registry.database_file import check_database_file
 from penstock_registry.exceptions import DatabaseUnavailable, WebServerEnded
 from penstock_registry.known_metrics import KnownMetrics
 from penstock_registry.reading import Reader
@@ -50,6 +51,7 @@ def run(
     token = access_token(settings)
     if settings.database is None or not settings.database.get_secret_value():
         make_state_directory(settings)
+    check_database_file(settings)
     with ExitStack() as stack:
         listener = listen(settings.host, settings.port)
         stack.callback(listener.close)

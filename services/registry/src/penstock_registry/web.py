@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import ipaddress
 import logging
 import os
 import socket
@@ -12,6 +14,7 @@ from typing import Final
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from penstock_registry.api.guard import API
 from penstock_registry.api.problems import problem
 from servicekit.exceptions import ConfigurationError
 
@@ -39,14 +42,38 @@ def listen(host: str, port: int) -> socket.socket:
             raise
     except OSError as error:
         raise ConfigurationError(
-            f"cannot listen at {host}:{port} for the page and the API: {error.strerror or error}; is a "
-            f"registry running already? Choose another port (--port), or 0 for a free one"
+            f"cannot listen at {host}:{port} for the page and the API: {error.strerror or error}; "
+            f"{_way_out(error)}"
         ) from None
     return listener
 
 
+def _way_out(error: OSError) -> str:
+    if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
+        return (
+            "--host is an address of this machine: 127.0.0.1 for this machine alone, 0.0.0.0 for all of its "
+            "addresses"
+        )
+    if error.errno == errno.EACCES:
+        return "choose a port above 1023 (--port), or 0 for a free one"
+    return "is a registry running already? Choose another port (--port), or 0 for a free one"
+
+
+def address(host: str, port: int) -> str:
+    """Return the page's address as others can use it: all addresses of this machine have its name."""
+    try:
+        is_any = ipaddress.ip_address(host).is_unspecified
+    except ValueError:
+        is_any = False
+    name = socket.gethostname() if is_any else host
+    return f"http://{f'[{name}]' if ':' in name else name}:{port}/"
+
+
 class Gate:
-    """An application that says why it cannot answer yet (503), until it is opened."""
+    """An application whose API says why it cannot answer yet (503), until it is opened.
+
+    The page is there from the start: it shows to people what the API says.
+    """
 
     def __init__(self, app: ASGIApp, reason: str) -> None:
         self._app = app
@@ -56,7 +83,7 @@ class Gate:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer as ASGI has it."""
         reason = self.reason
-        if reason is None or scope["type"] != "http":
+        if reason is None or scope["type"] != "http" or not scope["path"].startswith(API):
             await self._app(scope, receive, send)
         else:
             await problem(503, reason, {"Retry-After": "1"})(scope, receive, send)
@@ -69,7 +96,7 @@ class WebServer:
     """
 
     def __init__(self, app: ASGIApp, listener: socket.socket, host: str, ended: Callable[[], None]) -> None:
-        self.url = f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}/"
+        self.url = address(host, listener.getsockname()[1])
         self._listener = listener
         self._ended = ended
         self._closing = False

@@ -16,6 +16,8 @@ from servicekit.http import refusal_on_loopback
 MAX_BODY_BYTES: Final = 8 * 1024 * 1024
 """A lookup of a thousand paths of 4 KiB, in base64, is 6 MB."""
 
+API: Final = "/api/"
+"""What begins so is answered to programs; the rest is the page."""
 _SECURITY: Final = {
     "Content-Security-Policy": (
         "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; object-src 'none'"
@@ -25,7 +27,6 @@ _SECURITY: Final = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
-_API: Final = "/api/"
 _TOO_LONG: Final = f"the body of a request may have {MAX_BODY_BYTES} bytes"
 
 
@@ -67,7 +68,7 @@ class Guard:
             refused = refusal_on_loopback(headers.get("host"), headers.get("origin"))
             if refused is not None:
                 return 403, refused
-        elif path.startswith(_API) and not self._login.admits(
+        elif path.startswith(API) and not self._login.admits(
             headers.get("authorization"), cookie_parser(headers.get("cookie", ""))
         ):
             return 401, "log in at /, or send the registry's token: Authorization: Bearer TOKEN"
