@@ -103,8 +103,10 @@ def sidecar(
         mounts=[*mounts, *kafka.mounts(stream.spec.kafka)],
         resources=source.uploader.resources,
     )
-    container |= {
+    container = {
+        "name": SIDECAR,
         "restartPolicy": "Always",
+        **container,
         "ports": [{**port, "name": "penstock"} for port in container["ports"]],
         "securityContext": container["securityContext"] | pods.IDENTITY | _ids(user, group),
     }
