@@ -8,6 +8,7 @@ from confluent_kafka import Producer
 from tests.integration.uploader.looking import await_on_topic, saying, watching
 from tests.integration.uploader.wire import Sent, uploads
 from tests.stream import Stream
+from tests.unreadable import send_unreadable
 from tests.waiting import eventually
 
 from servicekit.events import (
@@ -219,3 +220,10 @@ def test_who_asked_for_a_file_again_gets_it_though_the_ledger_is_lost(stream: St
     stream.uploader(**QUICK)
     eventually(lambda: len(complete(stream)) == 2)
     assert complete(stream)[1].description.to == ("poor",)
+
+
+def test_an_answer_behind_a_batch_that_cannot_be_unpacked_counts(stream: Stream):
+    first = sent_once(stream)
+    send_unreadable(stream.kafka, receipts_topic(stream.topic), after=3)
+    tell(stream, rejection(stream, first, "broken", "digest"))
+    eventually(lambda: len(complete(stream)) == 2, describe="the file is sent again")

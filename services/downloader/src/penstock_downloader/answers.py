@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from chunkproto import Description, Reason, SkipReason, UploadId
 from penstock_downloader import metrics
@@ -14,8 +14,12 @@ from penstock_downloader.partition import Partition
 from penstock_downloader.quarantine import Quarantine
 from servicekit.events import Event, FileDelivered, FileRejected, FileSkipped, RangeLost, Receipt
 from servicekit.logs import Limiter, fields
+from servicekit.unreadable import UnreadableBatch
 
 log = logging.getLogger(__name__)
+
+_UNDECODABLE: Final = "undecodable"
+"""Why records were stepped over, in metrics and the quarantine: no upload of theirs is known to refuse."""
 
 
 class Sender(Protocol):
@@ -186,6 +190,31 @@ class Answers:
             end - start,
             extra=fields(topic=self._topic, partition=partition.number, first=start, last=end - 1),
         )
+        self._tell_lost(partition, start, end)
+
+    def unreadable(self, partition: Partition, start: int, batch: UnreadableBatch) -> None:
+        """Say that records from `start` to the end of their batch cannot be unpacked, by anybody."""
+        metrics.REFUSED.labels(_UNDECODABLE).inc(batch.end - start)
+        detail = str(batch)
+        if self._limiter.first((partition.number, batch.start, _UNDECODABLE)):
+            log.error(
+                "stepped over: %s",
+                detail,
+                extra=fields(topic=self._topic, partition=partition.number, first=start, last=batch.end - 1),
+            )
+        self._quarantine.keep(
+            self._topic,
+            partition.number,
+            start,
+            None,
+            reason=_UNDECODABLE,
+            detail=detail,
+            from_offset=start,
+            to_offset=batch.end,
+        )
+        self._tell_lost(partition, start, batch.end)
+
+    def _tell_lost(self, partition: Partition, start: int, end: int) -> None:
         # The next record to come is held: were the commit past the gap, nobody would tell of it again.
         self._tell(RangeLost, partition, start, time=time.time(), from_offset=start, to_offset=end)
 

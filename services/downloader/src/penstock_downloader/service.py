@@ -39,6 +39,7 @@ from servicekit.lifecycle import Deadline, StopSignal
 from servicekit.logs import Limiter, fields
 from servicekit.metrics import set_build_info
 from servicekit.topics import LogRange, TopicInfo, Topics
+from servicekit.unreadable import UnreadableBatch, UnreadableBatches
 
 log = logging.getLogger(__name__)
 
@@ -178,6 +179,7 @@ class _Running:
         )
         self._client_health = ClientHealth("consumer", settings.bootstrap_servers)
         self._consumer = self._connect()
+        self._unreadable = UnreadableBatches(settings, destination.id)
         self._telemetry = Telemetry(settings, topic=settings.events_topic or None)
         self._replica = Replica(destination.id)
         self._heartbeats = Heartbeats(
@@ -245,6 +247,9 @@ class _Running:
         if self._holdings.take_outcomes():
             self._idle_since = now
         self._receipts.poll()
+        if self._unreadable and not self._paused and not self._intake.is_stuck:
+            for batch in self._unreadable.passed(self._consumer):
+                self._step_over(batch)
         self._commits.turn(self._consumer, self._holdings, now)
         for partition in self._holdings.to_restart():
             self._restart(partition)
@@ -509,6 +514,8 @@ class _Running:
             metrics.LAG.remove(str(number))
 
     def _drop_from_inbox(self, numbers: list[int]) -> None:
+        for number in numbers:
+            self._unreadable.forget((self._topic, number))
         dropped = set(numbers)
         self._inbox = deque(message for message in self._inbox if message.partition() not in dropped)
 
@@ -603,11 +610,24 @@ class _Running:
                 partition.position = end
             partition.at_end = True
             return
+        if self._unreadable.met(self._consumer, message):
+            partition = self._holdings.get(message.partition() or 0)
+            if partition is not None:
+                partition.at_end = False
+            return
         explained = explain_kafka(error, topic=self._topic, bootstrap=self._settings.bootstrap_servers)
         if isinstance(explained, NotAuthorized):
             raise explained
         if self._limiter.first(code):
             log.warning("%s", explained)
+
+    def _step_over(self, batch: UnreadableBatch) -> None:
+        """Let nothing wait for records that cannot be unpacked: what files lost there is asked for again."""
+        partition = self._holdings.get(batch.place[1])
+        if partition is None or partition.restarting or partition.position >= batch.end:
+            return
+        self._answers.unreadable(partition, max(partition.position, batch.start), batch)
+        partition.position = batch.end
 
     def _explain_gap(self, partition: Partition, offset: int) -> bool:
         """Tell of offsets that retention took; False when that cannot be known now.
@@ -660,5 +680,6 @@ class _Running:
             self._heartbeats.stopped()
         self._telemetry.close(0.2)
         self._replica.close()
+        self._unreadable.close()
         self._consumer.close()
         self._recovery_sink.close()

@@ -29,6 +29,7 @@ from servicekit.kafka import ClientHealth, make_consumer
 from servicekit.lifecycle import Deadline
 from servicekit.logs import Limiter, fields
 from servicekit.topics import Topics
+from servicekit.unreadable import UnreadableBatch, UnreadableBatches
 
 log = logging.getLogger(__name__)
 
@@ -86,6 +87,7 @@ class Membership:
             fetch_max_bytes=1024 * 1024,
             max_partition_fetch_bytes=1024 * 1024,
         )
+        self._unreadable = UnreadableBatches(settings, settings.consumer_group)
         health.check("kafka", lambda: self._client.problem)
         self._consumer.subscribe(
             known.patterns, on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_revoke
@@ -93,6 +95,7 @@ class Membership:
 
     def close(self) -> None:
         """Leave the group."""
+        self._unreadable.close()
         self._consumer.close()
         metrics.PARTITIONS.set(0)
 
@@ -105,9 +108,12 @@ class Membership:
         if self._client.fatal is not None:
             raise self._client.fatal
         found = list(self._readings(messages))
+        found += [self._step_over(batch) for batch in self._unreadable.passed(self._consumer)]
         if found:
             self._learn(found)
             self._commit(found)
+        elif self._unreadable:
+            metrics.behind.cannot_read()
         elif self._client.problem is None and self._holdings:
             metrics.behind.caught_up()
         self._check_database()
@@ -136,6 +142,8 @@ class Membership:
         for message in messages:
             error = message.error()
             if error is not None:
+                if self._unreadable.met(self._consumer, message):
+                    continue
                 self._complain(explain_kafka(error, topic=message.topic(), bootstrap=self._bootstrap))
                 continue
             topic, number, offset = message.topic(), message.partition(), message.offset()
@@ -169,6 +177,14 @@ class Membership:
             return replace(reading, said=self._known.understand(place[0], key, value))
         except NotOurEvent as problem:
             return put_aside(reading, problem)
+
+    def _step_over(self, batch: UnreadableBatch) -> Reading:
+        """Keep aside what cannot be unpacked, as one record: its last."""
+        holding = self._holdings[batch.place]
+        holding.next_offset = batch.end
+        kind = self._known.kind_of(batch.place[0])
+        reading = Reading(kind, batch.place, holding.topic_id, batch.end - 1, time.time(), b"")
+        return put_aside(reading, NotOurEvent(str(batch)))
 
     # Learning
 
@@ -217,6 +233,7 @@ class Membership:
     def _on_revoke(self, _consumer: Consumer, revoked: list[TopicPartition]) -> None:
         for partition in revoked:
             self._holdings.pop((partition.topic, partition.partition), None)
+            self._unreadable.forget((partition.topic, partition.partition))
         metrics.PARTITIONS.set(len(self._holdings))
 
     def _check_database(self) -> None:

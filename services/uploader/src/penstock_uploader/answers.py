@@ -27,6 +27,7 @@ from servicekit.lifecycle import StopSignal
 from servicekit.logs import Limiter
 from servicekit.settings import ServiceSettings
 from servicekit.topics import TopicInfo
+from servicekit.unreadable import UnreadableBatches
 
 log = logging.getLogger(__name__)
 
@@ -122,9 +123,11 @@ class AnswersReader:
         self._positions = dict(positions)
         self._partitions = self._wanted_partitions = topic.partitions
         self._limiter = Limiter(every_seconds=600)
+        group = f"penstock-uploader-{source_id}"[:249]
+        self._unreadable = UnreadableBatches(settings, group)
         self._consumer: Consumer = make_consumer(
             settings,
-            f"penstock-uploader-{source_id}"[:249],
+            group,
             "classic",
             health=self.health,
             # Receipts are small: this much of them is plenty.
@@ -144,6 +147,7 @@ class AnswersReader:
         self._stopping = True
         if self._thread.ident is not None:
             self._thread.join()
+        self._unreadable.close()
         self._consumer.close()
 
     def described(self, topic: TopicInfo) -> None:
@@ -222,6 +226,8 @@ class AnswersReader:
             if trouble is not None:
                 if trouble.code() == KafkaError.GROUP_AUTHORIZATION_FAILED:
                     continue  # librdkafka looks for a coordinator though we commit nothing
+                if self._unreadable.met(self._consumer, message):
+                    continue
                 self._complain(explain_kafka(trouble, topic=self.topic.name))
                 continue
             number, offset, value = message.partition(), message.offset(), message.value()
@@ -243,6 +249,10 @@ class AnswersReader:
                         offset,
                         problem,
                     )
+        for batch in self._unreadable.passed(self._consumer):
+            answers.positions[batch.place[1]] = self._positions[batch.place[1]] = batch.end
+            if self._limiter.first("unreadable"):
+                log.warning("%s, partition %d is read on behind what is no answer: %s", *batch.place, batch)
         return answers
 
     def _complain(self, error: PenstockError) -> None:
