@@ -183,5 +183,5 @@ def shown_default(name: str, field: FieldInfo) -> str | None:
     if isinstance(default, bool):
         return f"default: --{'' if default else 'no-'}{name.replace('_', '-')}"
     if isinstance(default, float):
-        return f"default: {default:g}"
+        return f"default: {int(default) if default.is_integer() else default}"
     return f"default: {default}"

@@ -40,6 +40,26 @@ def test_each_example_is_a_valid_command_line(command):
         found.make_context("x", words[2:]).close()  # type: ignore[union-attr]
 
 
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_names_no_option_that_no_command_has(command):
+    parameters = [parameter for name in COMMANDS for parameter in penstock.get_command(None, name).params]  # type: ignore[arg-type, union-attr]
+    there = {option for parameter in parameters for option in (*parameter.opts, *parameter.secondary_opts)}
+    there |= {"--help", "--heartbeat_topic_name"}  # the latter is OpenMSIStream's
+    named = set(re.findall(r"(?<![\w-])--[a-z][a-z_-]*[a-z]", " ".join(help_of(command).split())))
+    assert named <= there
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_no_number_needs_to_be_deciphered(command):
+    assert not re.search(r"\de\+\d", help_of(command))
+
+
+def test_the_demo_says_that_it_has_a_registry_and_a_page():
+    text = " ".join(help_of("demo").split())
+    assert "registry" in text
+    assert "web page" in text
+
+
 def test_all_commands_are_listed_without_being_imported():
     code = (
         "import sys; from penstock.main import main; main(['--help']); assert 'pydantic' not in sys.modules"

@@ -15,11 +15,13 @@ command = Command(
     "demo",
     callback=_run,
     help=(
-        "Start a Kafka broker, an uploader and a downloader on this machine, stream some 200 files of all "
-        "sizes and shapes from one directory to another, show how they move, and then prove that every one "
-        "arrived: the demo reads both ends again and compares BLAKE3 digests, mtimes and modes. All of it is "
-        "temporary, and removed at the end. Exit code 0 only if every file arrived byte-identical with its "
-        "mtime. The first time, Kafka is downloaded (35 MB); after that it takes less than a minute."
+        "Start a Kafka broker, an uploader, a downloader and a registry (where that is installed) on this "
+        "machine, stream some 200 files of all sizes and shapes from one directory to another, show how they "
+        "move, and then prove that every one arrived: the demo reads both ends again, compares BLAKE3 "
+        "digests, mtimes and modes, and asks the registry for the receipts. With --keep-running you can look "
+        "at the registry's web page, whose address is printed. All of it is temporary, and removed at the "
+        "end. Exit code 0 only if every file arrived byte-identical with its mtime and mode. "
+        "The first time, Kafka is downloaded (35 MB); after that it takes less than a minute."
     ),
     examples=(
         ("penstock demo", "See it work"),

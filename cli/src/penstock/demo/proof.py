@@ -8,6 +8,9 @@ from dataclasses import dataclass
 
 from blake3 import blake3
 
+HAS_MODES = sys.platform != "win32"
+"""Whether permission bits are compared, too: Windows has none."""
+
 _BLOCK = 1024 * 1024
 
 
@@ -43,7 +46,7 @@ def prove(source: str, destination: str, path: str) -> Proof:
         problem = f"its content differs: {status.st_size} bytes were sent, {arrived.st_size} arrived"
     elif arrived.st_mtime_ns != status.st_mtime_ns:
         problem = f"its mtime differs by {arrived.st_mtime_ns - status.st_mtime_ns} ns"
-    elif sys.platform != "win32" and (arrived.st_mode ^ status.st_mode) & 0o777:
+    elif HAS_MODES and (arrived.st_mode ^ status.st_mode) & 0o777:
         problem = f"its mode is {arrived.st_mode & 0o777:o}, not {status.st_mode & 0o777:o}"
     return Proof(path, status.st_size, expected, problem)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from penstock import display
-from penstock.demo.proof import Proof
+from penstock.demo.proof import HAS_MODES, Proof
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -158,13 +158,13 @@ class Report:
         utf8 = console.encoding.lower().startswith("utf")
         table = Table(box=box.SIMPLE_HEAD if utf8 else box.ASCII2, pad_edge=False, header_style="bold")
         narrow = console.width < NARROW
-        columns = max(16, console.width - (34 if narrow else 58))
+        columns = max(16, console.width - (40 if narrow else 64))
         table.add_column("File", no_wrap=True, min_width=min(columns, 40))
         table.add_column("Size", justify="right", no_wrap=True)
         if not narrow:
             table.add_column("Chunks", justify="right", no_wrap=True)
             table.add_column("Close→visible" if utf8 else "To visible", justify="right", no_wrap=True)
-        table.add_column("BLAKE3, mtime", no_wrap=True)
+        table.add_column("BLAKE3, mtime, mode" if HAS_MODES else "BLAKE3, mtime", no_wrap=True)
         for title, members in self.rows():
             good = sum(1 for result in members if result.problem is None)
             if good == len(members):
@@ -200,7 +200,8 @@ class Report:
         )
         if self.ok:
             return Text(total + " ", style="bold") + Text(
-                "Every file arrived byte-identical, with its mtime.", style="bold green"
+                f"Every file arrived byte-identical, with its mtime{' and mode' if HAS_MODES else ''}.",
+                style="bold green",
             )
         if not self.failures and self.confirmation is not None:
             return Text(total + " ", style="bold") + Text(

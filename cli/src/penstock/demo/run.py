@@ -27,7 +27,7 @@ from penstock.demo import samples
 from penstock.demo.errors import DemoFailed
 from penstock.demo.following import Follower
 from penstock.demo.processes import OwnCommand
-from penstock.demo.proof import prove, seems_arrived
+from penstock.demo.proof import HAS_MODES, prove, seems_arrived
 from penstock.demo.registry import OwnRegistry
 from penstock.demo.report import Confirmation, Report, Result
 from penstock.demo.writing import Writer
@@ -182,7 +182,8 @@ class Demo:
         last = max((r.visible_at or r.time for r in follower.delivered.values()), default=began)
         with self._step("Reading everything again, at the source and at the destination") as done:
             results = [self._result(path, follower) for path in expected]
-            done("Read everything again: BLAKE3 and mtime of each file at both ends")
+            compared = "BLAKE3, mtime and mode" if HAS_MODES else "BLAKE3 and mtime"
+            done(f"Read everything again: {compared} of each file at both ends")
         confirmation = self._confirm(results)
         if missing:
             for service in services:
