@@ -45,7 +45,7 @@ def test_help_names_no_option_that_no_command_has(command):
     parameters = [parameter for name in COMMANDS for parameter in penstock.get_command(None, name).params]  # type: ignore[arg-type, union-attr]
     there = {option for parameter in parameters for option in (*parameter.opts, *parameter.secondary_opts)}
     there |= {"--help", "--heartbeat_topic_name"}  # the latter is OpenMSIStream's
-    named = set(re.findall(r"(?<![\w-])--[a-z][a-z_-]*[a-z]", " ".join(help_of(command).split())))
+    named = set(re.findall(r"(?<![\w-])--[a-z][a-z_-]*[a-z]", re.sub(r"-\n +", "-", help_of(command))))
     assert named <= there
 
 
