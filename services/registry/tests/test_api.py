@@ -660,7 +660,7 @@ class TestErrors:
             ("GET", "/api/v1/files?since=inf", 422),
             ("GET", "/api/v1/files?search=%00", 422),
             ("GET", "/api/v1/files?stream=a%2Fb", 422),
-            ("GET", "/api/v1/files/not-a-uuid", 422),
+            ("GET", "/api/v1/files/not-a-uuid", 404),
             ("GET", "/api/v1/throughput?step=61", 422),
         ],
     )
@@ -759,3 +759,42 @@ def test_an_id_of_an_upload_is_no_id_of_a_file(store, world, client):
     world.happen(store)
 
     assert client.get(f"/api/v1/files/{upload_id(NOW)}").status_code == 404
+
+
+@pytest.mark.parametrize("route", ["files/999999", "uploads/none", "files/%00", "files/" + "0" * 5000])
+def test_an_id_that_can_be_nobodys_is_not_known(client, route):
+    refused = client.get(f"/api/v1/{route}")
+
+    assert refused.status_code == 404
+    assert refused.json()["detail"] == f"no such {route.partition('s/')[0]} is known (any more)"
+
+
+def test_routes_are_listed_by_what_they_do(get):
+    summaries = [
+        operation["summary"] for path in get("openapi.json")["paths"].values() for operation in path.values()
+    ]
+
+    assert "Show one upload with its whole history" in summaries
+    assert all(len(summary.split()) > 2 for summary in summaries), summaries
+
+
+def test_programs_keep_their_places_whoever_was_heard_of_last(store, world, get):
+    for name, ago in (("b", 3.0), ("a", 9.0), ("gone", 300.0), ("c", 1.0)):
+        world.heartbeat(name, ago=ago)
+    world.heartbeat("0", ago=2.0, status={"state": "stopped"})
+    world.happen(store)
+
+    names = [program["program_id"] for program in get("services")["items"]]
+
+    assert names == ["gone", "a", "b", "c", "0"]
+
+
+def test_what_happened_in_one_moment_is_told_in_the_order_it_must_have_had(store, world, get):
+    upload = world.uploaded("a.tif", ago=60.0)  # the id knows milliseconds, the file system more
+    world.discovered("a.tif", ago=59.9993)
+    world.delivered("a.tif", upload, closed_at=NOW - 59.9995)
+    world.happen(store)
+
+    history = get(f"uploads/{upload}")["history"]
+
+    assert [step["what"] for step in history] == ["closed", "discovered", "begun", "uploaded", "delivered"]

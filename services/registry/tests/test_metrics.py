@@ -141,7 +141,8 @@ class TestPrograms:
     def test_a_program_that_began_again_goes_on_with_its_sums(self, store):
         store.learn(Batch(beats=[beat(NOW - 30, 5)]))
         store.learn(Batch(beats=[beat(NOW - 20, 0, stopped=True)]))
-        assert scrape(store)[self.key("up")] == 0
+        assert self.key("up") not in scrape(store)
+        assert self.key("messages_read_total") in scrape(store)
         store.learn(Batch(beats=[beat(NOW - 10, 2)]))
 
         seen = scrape(store)
@@ -154,6 +155,17 @@ class TestPrograms:
 
         assert scrape(store, now=NOW + 59)[self.key("up")] == 1
         assert scrape(store, now=NOW + 61)[self.key("up")] == 0
+
+    def test_one_that_another_has_replaced_is_not_taken_for_silent(self, store):
+        status = {"topic": "raw", "destination": "archive", "interval_seconds": 10.0}
+        for name, at in (("archive/pod-a", NOW - 100), ("archive/pod-b", NOW - 5)):
+            store.learn(
+                Batch(beats=[Beat("penstock", name, "downloader", "", "", at, (0,) * 6, status, False)])
+            )
+
+        up = {key for key in scrape(store) if key.startswith("penstock_program_up")}
+
+        assert up == {"penstock_program_up['archive/pod-b', 'downloader', 'penstock']"}
 
 
 class TestTrouble:

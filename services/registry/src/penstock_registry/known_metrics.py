@@ -19,8 +19,8 @@ from sqlalchemy import Connection, Engine, Row, select
 from sqlalchemy.exc import SQLAlchemyError
 from typing_extensions import override
 
-from penstock_registry.health import service_state
-from penstock_registry.store.schema import COUNTERS, IN_KAFKA, counts, services, streams, totals
+from penstock_registry.store.queries import programs
+from penstock_registry.store.schema import COUNTERS, IN_KAFKA, counts, streams, totals
 from servicekit.exceptions import PenstockError
 from servicekit.logs import Limiter
 
@@ -78,7 +78,6 @@ class KnownMetrics(Collector):
         yield from found
 
     def _of_programs(self, connection: Connection) -> list[Metric]:
-        now = self._clock()
         counters = {
             name: CounterMetricFamily(metric, f"{text}, by its heartbeats.", labels=_PROGRAM)
             for name, (metric, text) in _OF_PROGRAMS.items()
@@ -90,23 +89,17 @@ class KnownMetrics(Collector):
         )
         up = GaugeMetricFamily(
             "penstock_program_up",
-            "1 if a program is alive, 0 if it is silent or has said that it stops.",
+            "1 if a program is alive, 0 if it has fallen silent; absent if it has said that it stops, or "
+            "another one has taken its place.",
             labels=_PROGRAM,
         )
-        asked = select(services).order_by(services.c.last_at.desc()).limit(MOST_ROWS)
-        for row in connection.execute(asked):
-            labels = _labels(row.program_id, row.kind, row.service)
+        for program in programs.all_of(connection, self._clock(), MOST_ROWS):
+            labels = _labels(program.program_id, program.kind, program.service)
             for name in COUNTERS:
-                counters[name].add_metric(labels, getattr(row, name))
-            last.add_metric(labels, row.last_at)
-            state = service_state(
-                row.kind,
-                last_at=row.last_at,
-                interval_seconds=row.interval_seconds,
-                stopped=row.stopped,
-                now=now,
-            )
-            up.add_metric(labels, 1 if state == "alive" else 0)
+                counters[name].add_metric(labels, program.totals[name])
+            last.add_metric(labels, program.last_at)
+            if program.state != "stopped":
+                up.add_metric(labels, 1 if program.state == "alive" else 0)
         return [*counters.values(), last, up]
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import IntEnum
 from typing import Annotated, Final, TypeVar
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, HTTPException, Path, Query, Request, Response
+from fastapi.routing import APIRoute
 from pydantic import BaseModel
 from starlette.responses import StreamingResponse
 
@@ -42,6 +44,7 @@ def _queries(request: Request) -> Queries:
 
 Asked = Annotated[Queries, Depends(_queries)]
 Topic = Annotated[str, Path(pattern=_TOPIC, description="The stream's topic.")]
+Id = Annotated[str, Path(description="A UUID.", json_schema_extra={"format": "uuid"})]
 StreamFilter = Annotated[str | None, Query(pattern=_TOPIC, description="Only of this stream (its topic).")]
 SourceFilter = Annotated[
     str | None, Query(max_length=1024, pattern=_TEXT, description="Only of this source (its id).")
@@ -66,22 +69,30 @@ def _found(model: M | None, what: str) -> M:
     return model
 
 
+def _by_id(ask: Callable[[UUID], M | None], text: str) -> M | None:
+    """Ask for what has this id; nothing has one that is no UUID."""
+    try:
+        return ask(UUID(text))
+    except ValueError:
+        return None
+
+
 @router.get("/overview", response_model=models.Overview)
 def overview(request: Request, queries: Asked, stream: StreamFilter = None) -> Response:
-    """All of it at a glance. Its ETag does not change with the time alone."""
+    """Show all of it at a glance. Its ETag does not change with the time alone."""
     known = queries.overview(stream)
     return answer(request, known, tag=etag_of(known.model_dump_json(exclude={"at"}).encode()))
 
 
 @router.get("/streams", response_model=models.Streams)
 def streams(request: Request, queries: Asked) -> Response:
-    """All streams."""
+    """List all streams."""
     return answer(request, queries.streams())
 
 
 @router.get("/streams/{topic}", response_model=models.Stream, responses=documented(404))
 def stream(request: Request, queries: Asked, topic: Topic) -> Response:
-    """One stream."""
+    """Show one stream."""
     return answer(request, _found(queries.stream(topic), "stream"))
 
 
@@ -136,7 +147,7 @@ def files(
     limit: Limit = 100,
     cursor: Cursor = None,
 ) -> Response:
-    """Files, page by page."""
+    """List files, page by page."""
     wanted = Wanted(
         stream=stream,
         source=source,
@@ -153,20 +164,20 @@ def files(
 
 @router.post("/files/lookup", response_model=models.Files, responses=documented(400, 413))
 def lookup(request: Request, queries: Asked, wanted: models.Lookup) -> Response:
-    """Files by their paths, in the order of the paths; paths that are not known are left out."""
+    """Look files up by their paths, in the order of the paths; paths that are not known are left out."""
     return answer(request, queries.lookup(wanted))
 
 
 @router.get("/files/{file_id}", response_model=models.FileDetail, responses=documented(404))
-def file(request: Request, queries: Asked, file_id: UUID) -> Response:
-    """One file with its uploads."""
-    return answer(request, _found(queries.file(file_id), "file"))
+def file(request: Request, queries: Asked, file_id: Id) -> Response:
+    """Show one file with its uploads."""
+    return answer(request, _found(_by_id(queries.file, file_id), "file"))
 
 
 @router.get("/uploads/{upload_id}", response_model=models.Upload, responses=documented(404))
-def upload(request: Request, queries: Asked, upload_id: UUID) -> Response:
-    """One upload with its whole history."""
-    return answer(request, _found(queries.upload(upload_id), "upload"))
+def upload(request: Request, queries: Asked, upload_id: Id) -> Response:
+    """Show one upload with its whole history."""
+    return answer(request, _found(_by_id(queries.upload, upload_id), "upload"))
 
 
 @router.get("/receipts", response_model=models.Receipts, responses=documented(400))
@@ -193,7 +204,7 @@ def receipts(
 
 @router.get("/services", response_model=models.Services)
 def services(request: Request, queries: Asked) -> Response:
-    """Programs that send heartbeats, alive or not."""
+    """List programs that send heartbeats, alive or not."""
     return answer(request, queries.services())
 
 
@@ -218,7 +229,7 @@ def throughput(
     ] = None,
     step: Annotated[Step, Query(description="Length of a step in seconds.")] = Step.MINUTE,
 ) -> Response:
-    """Files and bytes over time, for each stream and destination."""
+    """Show files and bytes over time, for each stream and destination."""
     return answer(
         request,
         queries.throughput(stream=stream, destination=destination, since=since, until=until, step=step),
@@ -258,3 +269,8 @@ async def events(request: Request, stream: StreamFilter = None) -> Response:
     return StreamingResponse(
         live.listen(stream), media_type="text/event-stream", headers={"X-Accel-Buffering": "no"}
     )
+
+
+for _route in router.routes:
+    if isinstance(_route, APIRoute):  # else OpenAPI would call them by the names of our functions
+        _route.summary = _route.description.partition(". ")[0].partition("\n")[0].rstrip(".")

@@ -16,7 +16,9 @@ _ORDER: Final = (
     "closed", "discovered", "begun", "uploaded", "aborted", "failed", "skipped", "rejected", "delivered",
     "resent",
 )  # fmt: skip
-"""What comes first where two things happened at the same time."""
+"""What comes first of things that happened in one moment."""
+_MOMENT_SECONDS: Final = 0.01
+"""Clocks of file systems and ids are no finer: what lies so close together happened in one moment."""
 
 
 def upload(
@@ -29,7 +31,6 @@ def upload(
 ) -> models.Upload:
     """Return an upload with its receipts and history; `resends` are later uploads of the same version."""
     path, path_base64 = (None, None) if file is None else shown(file.path)
-    steps = sorted(_steps(row, file, receipts, resends), key=lambda s: (s.at, _ORDER.index(s.what)))
     return models.Upload(
         id=row.id,
         stream=topics.of(row.stream_id),
@@ -54,8 +55,18 @@ def upload(
         aborted_at=row.aborted_at,
         abort_reason=row.abort_reason,
         receipts=receipts,
-        history=steps,
+        history=_in_order(_steps(row, file, receipts, resends)),
     )
+
+
+def _in_order(steps: Iterable[models.Step]) -> list[models.Step]:
+    moments: list[list[models.Step]] = []
+    for step in sorted(steps, key=lambda step: step.at):
+        if moments and step.at - moments[-1][0].at <= _MOMENT_SECONDS:
+            moments[-1].append(step)
+        else:
+            moments.append([step])
+    return [step for moment in moments for step in sorted(moment, key=lambda step: _ORDER.index(step.what))]
 
 
 def _state(row: Row[Any], receipts: Iterable[models.Receipt]) -> models.FileState:

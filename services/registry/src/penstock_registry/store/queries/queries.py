@@ -17,13 +17,12 @@ from penstock_registry import health
 from penstock_registry.api import models
 from penstock_registry.exceptions import BadQuestion
 from penstock_registry.store.database import explained
-from penstock_registry.store.queries import files, over_time, receipts, rows, uploads
+from penstock_registry.store.queries import files, over_time, programs, receipts, rows, uploads
 from penstock_registry.store.queries import streams as at_a_glance
 from penstock_registry.store.schema import (
     file_key,
     lost_ranges,
     problems,
-    services,
     stream_key,
     streams,
     totals,
@@ -59,8 +58,8 @@ class Queries:
         now = self._clock()
         with self._asking() as connection:
             topics = _topics(connection)
-            programs = _services(connection, now)
-            known = at_a_glance.all_of(connection, now, programs, stream)
+            known_programs = programs.all_of(connection, now)
+            known = at_a_glance.all_of(connection, now, known_programs, stream)
             return models.Overview(
                 at=now,
                 streams=known,
@@ -72,7 +71,7 @@ class Queries:
                     if state in _FAILED_STATES
                 ),
                 in_flight=files.in_flight(connection, stream, _lagging(known), _IN_FLIGHT, topics),
-                services=programs,
+                services=known_programs,
                 lost=_lost(connection, topics, stream, _LOST, since=now - health.LOST_SECONDS),
                 problems_total=connection.execute(select(func.count()).select_from(problems)).scalar_one(),
             )
@@ -81,13 +80,13 @@ class Queries:
         """Return all streams."""
         now = self._clock()
         with self._asking() as connection:
-            return models.Streams(items=at_a_glance.all_of(connection, now, _services(connection, now)))
+            return models.Streams(items=at_a_glance.all_of(connection, now, programs.all_of(connection, now)))
 
     def stream(self, topic: str) -> models.Stream | None:
         """Return the stream of this topic."""
         now = self._clock()
         with self._asking() as connection:
-            found = at_a_glance.all_of(connection, now, _services(connection, now), topic)
+            found = at_a_glance.all_of(connection, now, programs.all_of(connection, now), topic)
         return found[0] if found else None
 
     def files(self, wanted: files.Wanted, limit: int, cursor: str | None = None) -> models.Files:
@@ -127,9 +126,9 @@ class Queries:
             return receipts.page(connection, wanted, limit, cursor, _topics(connection))
 
     def services(self) -> models.Services:
-        """Return the programs that send heartbeats, those that were heard of last first."""
+        """Return the programs that send heartbeats: silent ones first, then by name."""
         with self._asking() as connection:
-            return models.Services(items=_services(connection, self._clock()))
+            return models.Services(items=programs.all_of(connection, self._clock()))
 
     def throughput(
         self,
@@ -201,28 +200,6 @@ def _lagging(known: Iterable[models.Stream]) -> dict[str, list[str]]:
     }
     order = sorted(lagging, key=lambda topic: (-max(lagging[topic].values(), default=0), topic))
     return {topic: sorted(lagging[topic]) for topic in order if lagging[topic]}
-
-
-def _services(connection: Connection, now: float) -> list[models.Service]:
-    newest = select(services).order_by(services.c.last_at.desc(), services.c.kind, services.c.program_id)
-    found = [rows.service(row, now) for row in connection.execute(newest.limit(_MOST))]
-    youngest: dict[tuple[object, ...], float] = defaultdict(float)
-    for one in found:
-        youngest[_role(one)] = max(youngest[_role(one)], one.first_at)
-    return [
-        one.model_copy(update={"state": "stopped"})
-        if one.state == "silent" and health.is_replaced(one.last_at, youngest[_role(one)])
-        else one
-        for one in found
-    ]
-
-
-def _role(program: models.Service) -> tuple[object, ...]:
-    """Return what a program does: any other that does the same can take its place."""
-    said = program.status
-    if program.kind != "penstock" or not said.get("destination"):
-        return (program.kind, program.program_id)
-    return (program.kind, program.service, str(said.get("topic")), str(said["destination"]))
 
 
 def _lost(
