@@ -78,6 +78,7 @@ class Cluster:
             with self._lock:
                 told = error if self._away is None else self._away[0]
                 self._away = (told, time.monotonic() + AWAY_SECONDS)
+            self.replace_admin()
             raise told.with_traceback(None) from None
         else:
             with self._lock:
@@ -87,9 +88,15 @@ class Cluster:
         """Return the client for what `topics` does not know, and its health."""
         with self._lock:
             if self._admin is None:
+                self._health = ClientHealth("admin", self.connection.bootstrap_servers, log_changes=False)
                 self._admin = make_admin(self.connection.settings, health=self._health)
             self._health.last_error = None
             return self._admin, self._health
+
+    def replace_admin(self) -> None:
+        """Let the next `admin()` be a new client: one whose coordinator was away never finds it again."""
+        with self._lock:
+            self._admin = None
 
     def explain(self, error: KafkaError | KafkaException, topic: str | None = None) -> PenstockError:
         """Say what an error of this cluster's means."""

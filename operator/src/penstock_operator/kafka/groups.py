@@ -77,6 +77,8 @@ def describe_groups(cluster: Cluster, groups: Iterable[str]) -> dict[str, GroupS
         else:
             classic = said.type != ConsumerGroupType.CONSUMER
             found[group] = GroupState(said.state.name, len(said.members), classic)
+    if any(isinstance(state, KafkaUnavailable) for state in found.values()):
+        cluster.replace_admin()
     return found
 
 

@@ -52,10 +52,16 @@ def observe(cluster: Cluster, streams: Iterable[Watched]) -> dict[Watched, Obser
 def _observe(cluster: Cluster, wanted: list[Watched]) -> dict[Watched, Observation]:
     topics = cluster.topics.describe_each(stream.topic for stream in wanted)
     there = {stream: info for stream in wanted if isinstance(info := topics[stream.topic], TopicInfo)}
-    committed = read_committed(
-        cluster, {(stream.topic, stream.group): info.partitions for stream, info in there.items()}
-    )
+    # First whether a group may be seen at all: one that may not is not refused its offsets, but kept waiting.
     groups = describe_groups(cluster, (stream.group for stream in there))
+    committed = read_committed(
+        cluster,
+        {
+            (stream.topic, stream.group): info.partitions
+            for stream, info in there.items()
+            if isinstance(groups[stream.group], GroupState)
+        },
+    )
     ranges = cluster.topics.log_ranges_each(
         (info.name, number) for info in there.values() for number in range(info.partitions)
     )
@@ -66,21 +72,21 @@ def _observe(cluster: Cluster, wanted: list[Watched]) -> dict[Watched, Observati
             failed = failed_read(info)
             found[stream] = Observation(failed, failed)
         else:
-            offsets = committed[stream.topic, stream.group]
-            found[stream] = Observation(info, _reading(info, offsets, groups[stream.group], ranges))
+            offsets = committed.get((stream.topic, stream.group), {})
+            found[stream] = Observation(info, _reading(info, groups[stream.group], offsets, ranges))
     return found
 
 
 def _reading(
     info: TopicInfo,
-    committed: Mapping[int, Committed] | PenstockError,
     group: GroupState | PenstockError,
+    committed: Mapping[int, Committed] | PenstockError,
     ranges: Mapping[tuple[str, int], LogRange | PenstockError],
 ) -> Reading | FailedRead:
-    if isinstance(committed, PenstockError):
-        return failed_read(committed, "the committed offsets")
     if isinstance(group, PenstockError):
         return failed_read(group, "the consumer group")
+    if isinstance(committed, PenstockError):
+        return failed_read(committed, "the committed offsets")
     partitions: list[Partition] = []
     for number in range(info.partitions):
         log_range = ranges[info.name, number]
