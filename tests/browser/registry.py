@@ -80,12 +80,14 @@ class Registry:
         held, self._held = self._held, None
         self.learn(*held)
 
-    def heartbeat(self, service: str, host: str, *, at: float | None = None, **status: object) -> None:
+    def heartbeat(
+        self, service: str, host: str, *, at: float | None = None, program: str = "", **status: object
+    ) -> None:
         """Let a service be heard of."""
         self.learn(
             ServiceHeartbeat(
                 time=at or time.time(),
-                program_id=f"{service}/{host}",
+                program_id=program or f"{service}/{host}",
                 service=service,
                 host=host,
                 version="0.1.0",

@@ -106,5 +106,37 @@ def test_the_digest_can_be_copied(registry: Registry, visit: Visit):
 def test_a_file_that_nobody_knows_is_no_dead_end(registry: Registry, visit: Visit):
     page = visit(registry, "#/files/00000000-0000-0000-0000-000000000000")
     expect(page.get_by_role("heading", level=1, name="Nothing here")).to_be_visible()
+    expect(page.get_by_role("main")).to_contain_text("No such file is known")
     page.get_by_role("link", name="Find a file").click()
     expect(page.get_by_role("heading", level=1, name="Files")).to_be_focused()
+
+
+@pytest.mark.parametrize("kind", ["file", "upload", "stream"])
+def test_an_address_that_is_none_is_told_in_words(registry: Registry, visit: Visit, kind: str):
+    name = "no%20topic" if kind == "stream" else "999999"
+    page = visit(registry, f"#/{kind}s/{name}")
+    expect(page.get_by_role("heading", level=1, name="Nothing here")).to_be_visible()
+    expect(page.get_by_role("main")).to_contain_text(re.compile(f"^Nothing hereNo (such )?{kind} "))
+
+
+def test_files_by_destination_as_that_one_sees_them(registry: Registry, visit: Visit):
+    for name in ("a.tif", "b.tif"):
+        delivered(registry, name)
+    Upload(registry, "b.tif.copy").uploaded().delivered("archive").delivered("lab")
+    page = visit(registry, "#/files")
+    page.get_by_role("combobox", name="Destination").select_option("lab")
+    expect(page.get_by_role("heading", name="1 file", exact=True)).to_be_visible()
+    page.get_by_role("combobox", name="State").select_option("Waiting for it")
+    expect(page.get_by_role("heading", name="2 files")).to_be_visible()
+    expect(page.get_by_role("row", name="a.tif")).to_contain_text("Delivered to 1 of 2, waiting for lab")
+    assert page.url.endswith("?destination=lab&state=uploaded")
+
+
+def test_times_in_a_table_stand_in_one_line(registry: Registry, visit: Visit):
+    Upload(registry, "run/long/" + "name-" * 15 + ".tif", at=time.time() - 90_000).uploaded(
+        at=time.time() - 89_000
+    ).rejected("archive", "unportable-path", "':' cannot stand in a name there " * 4, at=time.time() - 88_000)
+    page = visit(registry, "#/files", viewport={"width": 1280, "height": 800})
+    time_ = page.get_by_role("table", name="Files found").get_by_role("row").nth(1).get_by_role("time")
+    expect(time_).to_have_text("24 h ago")
+    assert time_.evaluate("time => time.getClientRects().length") == 1

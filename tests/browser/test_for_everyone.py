@@ -13,7 +13,7 @@ from tests.browser.test_names import no_sideways_scrolling
 pytestmark = pytest.mark.xdist_group("browser")
 
 RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
-VIEWS = ["#/", "#/streams/microscope-3", "#/files", "life", "#/services", "#/problems"]
+VIEWS = ["#/", "#/streams/microscope-3", "#/files", "life", "#/services", "#/aside"]
 
 
 @pytest.fixture
@@ -27,6 +27,9 @@ def busy(registry: Registry) -> Registry:
     bad.rejected("archive", "unportable-path", "no ':' there")
     registry.heartbeat("uploader", "scope-3.lab", files_in_flight=1)
     registry.heartbeat("downloader", "cluster-gw", at=time.time() - 600)
+    registry.heartbeat(
+        "downloader", "archive-1", topic="microscope-3", destination="archive", directory="/data/archive"
+    )
     return registry
 
 
@@ -62,6 +65,15 @@ def test_by_keyboard_alone(busy: Registry, visit: Visit):
     assert link.evaluate("link => getComputedStyle(link).outlineStyle") == "solid", "focus is not visible"
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", level=1, name="frame-0003.tif")).to_be_focused()
+
+
+def test_the_ways_through_the_page_stand_in_one_line_on_a_phone(busy: Registry, visit: Visit):
+    page = visit(busy, viewport={"width": 390, "height": 844}, has_touch=True)
+    links = page.get_by_role("navigation", name="Main").get_by_role("link")
+    expect(links.first).to_contain_text("1")
+    tops = {link.bounding_box()["y"] for link in links.all()}
+    assert len(links.all()) == 4
+    assert len(tops) == 1, f"the navigation wraps: {tops}"
 
 
 def test_on_a_phone_nothing_scrolls_sideways(busy: Registry, visit: Visit):

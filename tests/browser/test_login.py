@@ -29,6 +29,7 @@ def test_the_wrong_token_is_refused_and_the_right_one_opens(locked: Registry, vi
     expect(page.get_by_role("heading", level=1, name="Log in")).to_be_visible()
     expect(page.get_by_label("Token")).to_be_focused()
     expect(page.get_by_text("secret.tif")).to_have_count(0)
+    expect(page.get_by_text("~/.local/state/penstock/registry")).to_be_visible()
     log_in(page, "wrong")
     expect(page.get_by_role("alert")).to_have_text("This is not the token.")
     log_in(page, TOKEN)

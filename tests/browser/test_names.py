@@ -8,6 +8,7 @@ from tests.browser.conftest import Visit
 from tests.browser.registry import Registry
 from tests.browser.story import Upload, delivered
 
+from chunkproto import Reason
 from penstock import display
 
 pytestmark = pytest.mark.xdist_group("browser")
@@ -28,8 +29,8 @@ HOSTILE = [
 
 @pytest.mark.parametrize("where", ["overview", "files", "life"])
 def test_hostile_names_are_text(registry: Registry, visit: Visit, where: str):
-    for name in HOSTILE:
-        Upload(registry, f"run/{name}").uploaded().rejected("archive", "digest", f"detail of {name}")
+    for name, reason in zip(HOSTILE, Reason, strict=False):
+        Upload(registry, f"run/{name}").uploaded().rejected("archive", reason, f"detail of {name}")
     page = visit(registry, "#/" if where == "overview" else "#/files")
     for name in HOSTILE:
         link = page.get_by_role("link", name=f"run/{display.shown(name)}", exact=True)

@@ -3,7 +3,7 @@
 import time
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 from tests.browser.conftest import Visit
 from tests.browser.registry import Registry
 from tests.browser.story import Upload, delivered
@@ -35,7 +35,9 @@ def test_failures_come_first_with_reason_advice_and_time(registry: Registry, vis
     expect(page.get_by_role("heading", name="1 file did not arrive")).to_be_visible()
     assert headings(page)[:2] == ["1 file did not arrive", "Streams"]
     failure = page.get_by_role("article").filter(has_text="scans/sample:17.tif")
-    expect(failure).to_contain_text("Rejected")
+    expect(failure.get_by_role("heading")).to_have_text(
+        "archive rejected 1 file of microscope-3: its name is not possible there"
+    )
     expect(failure).to_contain_text("':' cannot be in a name there")
     expect(failure).to_contain_text("Rename the file at the source")
     expect(failure).to_contain_text("3 min ago")
@@ -75,7 +77,7 @@ def test_a_progress_bar_grows_and_the_file_leaves_without_a_reload(registry: Reg
     expect(page.get_by_text("45 % · 45.0 MiB of 100.0 MiB")).to_be_visible()
     assert bar.evaluate("bar => bar.seenBefore"), "the bar was replaced, not changed"
     upload.uploaded()
-    expect(page.get_by_text("100.0 MiB in Kafka, waiting for archive")).to_be_visible()
+    expect(page.get_by_text("In Kafka, waiting for archive · 100.0 MiB")).to_be_visible()
     upload.delivered("archive")
     expect(page.get_by_text("No file is on its way.")).to_be_visible()
 
@@ -122,3 +124,109 @@ def test_records_that_are_no_events_are_counted_and_shown_harmlessly(registry: R
     row = page.get_by_role("row", name="penstock.events")
     expect(row).to_contain_text("not JSON")
     expect(row).to_contain_text(r"<script>alert(1)</script>\x00\xff\x1b[2J")
+
+
+def test_a_file_is_on_its_way_until_every_destination_has_it(registry: Registry, visit: Visit):
+    delivered(registry, "earlier.tif").delivered("cluster").delivered("lab")
+    upload = Upload(registry, "run/a.tif").uploaded().delivered("archive").delivered("cluster")
+    page = visit(registry)
+    way = page.get_by_role("region", name="On their way").get_by_role("listitem")
+    expect(way).to_contain_text("Delivered to 2 of 3, waiting for lab")
+    way.get_by_role("link", name="run/a.tif").click()
+    expect(page.locator(".summary")).to_contain_text("Delivered to 2 of 3, waiting for lab")
+    page.goto(registry.url + "#/files")
+    row = page.get_by_role("row", name="run/a.tif")
+    expect(row).to_contain_text("Delivered to 2 of 3, waiting for lab")
+    upload.delivered("lab")
+    expect(row).not_to_contain_text("of 3")
+    page.goto(registry.url)
+    expect(page.get_by_text("No file is on its way.")).to_be_visible()
+
+
+def test_many_files_that_wait_do_not_push_everything_else_away(registry: Registry, visit: Visit):
+    delivered(registry, "earlier.tif").delivered("lab")
+    with registry.at_once():
+        for number in range(30):
+            Upload(registry, f"{number:02}.tif").uploaded().delivered("archive")
+        Upload(registry, "big.tif", 1 << 30, at=time.time() - 60).progress(1 << 20, at=time.time() - 50)
+    page = visit(registry)
+    way = page.get_by_role("region", name="On their way")
+    expect(way.get_by_role("listitem")).to_have_count(11)
+    expect(way.get_by_role("listitem").filter(has_text="big.tif")).to_be_visible()
+    expect(way).to_contain_text("20 more wait for a destination")
+    page.get_by_role("link", name="30 files, 60.0 MiB behind").click()
+    expect(page.get_by_role("combobox", name="Destination")).to_have_value("lab")
+    expect(page.get_by_role("heading", name="30 files", exact=True)).to_be_visible()
+
+
+def test_services_can_be_told_apart_and_keep_their_places(registry: Registry, visit: Visit):
+    delivered(registry, "a.tif")
+    now = time.time()
+
+    def beat(destination: str, at: float) -> None:
+        registry.heartbeat(
+            "downloader",
+            "vm",
+            at=at,
+            program=f"vm-{destination}",
+            topic="microscope-3",
+            destination=destination,
+            directory=f"/data/{destination}",
+        )
+
+    registry.heartbeat("uploader", "vm", at=now, topic="microscope-3", source_id="vm_src", directory="/src")
+    beat("beta", now)
+    beat("alpha", now - 3)
+    beat("gone", now - 600)
+    expected = [
+        ("Silent", "microscope-3 → gone", "/data/gone"),
+        ("Alive", "microscope-3 → alpha", "/data/alpha"),
+        ("Alive", "microscope-3 → beta", "/data/beta"),
+        ("Alive", "vm_src → microscope-3", "/src"),
+    ]
+
+    def expect_in_order(things: Locator) -> None:
+        expect(things).to_have_count(4)
+        for thing, texts in zip(things.all(), expected, strict=True):
+            for text in texts:
+                expect(thing).to_contain_text(text)
+
+    page = visit(registry)
+    cards = page.get_by_role("region", name="Services").get_by_role("listitem")
+    expect_in_order(cards)
+    beat("alpha", now + 1)
+    beat("beta", now + 0.5)
+    delivered(registry, "b.tif")
+    expect(page.get_by_role("row", name="microscope-3")).to_contain_text("2 delivered")
+    expect_in_order(cards)
+    page.goto(registry.url + "#/services")
+    expect_in_order(page.get_by_role("table", name="Services").locator("tbody tr"))
+
+
+def test_what_a_service_says_is_told_in_words(registry: Registry, visit: Visit):
+    registry.heartbeat(
+        "downloader",
+        "vm",
+        topic="scope",
+        partitions=[0, 1],
+        interval_seconds=10.0,
+        problems={},
+        new_thing=None,
+    )
+    page = visit(registry, "#/services")
+    row = page.get_by_role("row", name="downloader on vm")
+    row.get_by_text("What it says").click()
+    expect(row.locator("dt")).to_have_text(["Stream", "Partitions", "New thing"])
+    expect(row.locator("dd")).to_have_text(["scope", "0, 1", "none"])
+    expect(row).to_contain_text("every 10 s")
+
+
+def test_the_banner_is_as_wide_as_what_is_below_it(registry: Registry, visit: Visit):
+    delivered(registry, "a.tif")
+    page = visit(registry, viewport={"width": 1500, "height": 900})
+    table = page.get_by_role("table", name="Streams").bounding_box()
+    registry.stop()
+    expect(page.get_by_role("status")).to_contain_text("No news")
+    banner = page.locator(".banner").bounding_box()
+    assert table and banner
+    assert (banner["x"], banner["width"]) == (table["x"], table["width"])

@@ -57,9 +57,38 @@ def test_the_range_and_the_measure_are_chosen_by_links(registry: Registry, visit
     expect(page.get_by_role("img", name="archive: ")).to_be_visible()
     expect(page.get_by_role("link", name="24 hours")).to_be_focused()
     page.get_by_role("link", name="Files", exact=True).and_(page.locator("main a")).click()
-    expect(page.get_by_role("img", name="files/min")).to_be_visible()
+    expect(page.get_by_role("img", name="files/h")).to_be_visible()
     assert page.url.endswith("#/streams/microscope-3?range=24h&measure=files")
     for word in ("7 days", "30 days"):
         page.get_by_role("link", name=word).click()
         expect(page.get_by_role("link", name=word)).to_have_attribute("aria-current", "true")
         expect(page.get_by_role("img", name="archive: ")).to_be_visible()
+
+
+@pytest.mark.parametrize("range_", ["1h", "24h", "7d", "30d"])
+@pytest.mark.parametrize("measure", ["bytes", "files"])
+def test_an_axis_has_one_unit_and_no_label_twice(registry: Registry, visit: Visit, range_: str, measure: str):
+    minute = time.time() // 60 * 60
+    for number in range(4):
+        delivered(registry, f"{number}.tif", size=3_000, at=minute - 200 - 60 * number)
+    page = visit(registry, f"#/streams/microscope-3?range={range_}&measure={measure}")
+    expect(page.get_by_role("img", name="archive: ")).to_be_visible()
+    zero, *labels = page.locator(".plot .values span").all_inner_texts()
+    assert zero == "0"
+    assert len(labels) == len(set(labels)) >= 2
+    assert len({label.split()[1] for label in labels}) == 1, labels
+
+
+def test_a_minute_that_is_not_over_is_no_part_of_the_picture(registry: Registry, visit: Visit):
+    minute = time.time() // 60 * 60
+    for at in (minute - 30, minute + 1):
+        delivered(registry, f"{at}.tif", size=600_000_000, at=at)
+    page = visit(registry, "#/streams/microscope-3")
+    slider = page.get_by_role("slider", name="Point in time to read")
+    last = re.compile(r"\d to \d\d:\d\d: .*archive 10 MB/s")
+    expect(slider).to_have_attribute("aria-valuetext", last)
+    slider.press("End")
+    expect(slider).to_have_attribute("aria-valuetext", last)
+    page.goto(registry.url + "#/streams/microscope-3?range=7d")
+    slider.press("End")
+    expect(slider).to_have_attribute("aria-valuetext", re.compile("now, not over yet: .*archive "))

@@ -1,26 +1,27 @@
 /** The page: which view there is, what it shows, and when it is drawn. */
 
-import { LoginNeeded, Unreachable, logout } from "./api.js";
+import { LoginNeeded, Refused, Unreachable, logout } from "./api.js";
 import { h, render } from "./dom.js";
 import { Live } from "./live.js";
 import { banner, header } from "./parts/header.js";
 import { heading } from "./parts/page.js";
 import { parse, to } from "./routes.js";
 import { Speeds } from "./speeds.js";
+import * as aside from "./views/aside.js";
 import * as file from "./views/file.js";
 import * as files from "./views/files.js";
 import * as login from "./views/login.js";
 import * as overview from "./views/overview.js";
-import * as problems from "./views/problems.js";
 import * as services from "./views/services.js";
 import * as stream from "./views/stream.js";
 import * as upload from "./views/upload.js";
 
 /**
  * A view has `title(route, data)`, `render({route, data, app})`, and, if it needs more than the overview,
- * `load(route, signal)`, which is called again `reloadAfterMs` after the last time at the earliest.
+ * `load(route, signal)`, which is called again `reloadAfterMs` after the last time at the earliest. A view of
+ * one thing says by `unknown` what there is instead if nobody knows that thing.
  */
-const VIEWS = { overview, files, services, problems };
+const VIEWS = { overview, files, services, aside };
 const VIEWS_OF_ONE = { streams: stream, files: file, uploads: upload };
 const RELOAD_AFTER_MS = 2_000;
 /** A view is drawn when its data has come, or empty after so long. */
@@ -70,6 +71,7 @@ let data = undefined;
 let failure = null;
 let loading = null;
 let loadedAt = 0;
+let planned = 0;
 let clockAhead = -Infinity;
 let failuresKnown = null;
 
@@ -87,7 +89,14 @@ function heard(news) {
   }
   failuresKnown = news.failures_total;
   draw();
-  if (!document.hidden && Date.now() - loadedAt > (view?.reloadAfterMs ?? RELOAD_AFTER_MS)) reload();
+  reloadInTime();
+}
+
+/** Load anew what the view shows beyond the overview: now, or when its last time was long enough ago. */
+function reloadInTime() {
+  if (document.hidden || planned) return;
+  const wait = Math.max(0, loadedAt + (view?.reloadAfterMs ?? RELOAD_AFTER_MS) - Date.now());
+  planned = setTimeout(reload, wait);
 }
 
 function lost(reason) {
@@ -139,6 +148,8 @@ async function navigate() {
 /** Load what the view needs, and draw it. A later call ends an earlier one. */
 async function reload() {
   loading?.abort();
+  clearTimeout(planned);
+  planned = 0;
   if (!view?.load) return;
   const controller = new AbortController();
   loading = controller;
@@ -151,11 +162,17 @@ async function reload() {
   } catch (error) {
     if (controller !== loading || controller.signal.aborted) return;
     if (error instanceof LoginNeeded) lock();
-    else if (!(error instanceof Unreachable)) failure = error.message;
+    else if (!(error instanceof Unreachable)) failure = refusal(error);
     else if (!app.lost) app.lost = error.message;
   }
   loadedAt = Date.now();
   draw();
+}
+
+/** Why a view stays empty. To an id that is none, such as half of one, the registry answers 422. */
+function refusal(error) {
+  const unknown = error instanceof Refused && (error.status === 404 || error.status === 422);
+  return (unknown && view.unknown) || error.message;
 }
 
 function draw() {

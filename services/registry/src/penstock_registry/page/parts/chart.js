@@ -5,18 +5,35 @@
  */
 
 import { h } from "../dom.js";
-import { count, exact, pace, rate, size } from "../show/units.js";
+import { count, exact, size } from "../show/units.js";
 import { table } from "./table.js";
 import { timeTicks, valueTicks } from "./ticks.js";
 
 const WIDTH = 1000;
 const HEIGHT = 300;
+/** A bucket is drawn as soon as this part of it is over. */
+const TELLING = 0.1;
 
-/** What can be measured: how much of a bucket, and how a value by second reads. */
+/** What can be measured: how much of a bucket, and in which units, as [word, how many of it one by second is]. */
 export const MEASURES = {
-  bytes: { word: "Bytes", of: (bucket) => bucket.bytes, shown: rate, unit: 1e6 },
-  files: { word: "Files", of: (bucket) => bucket.files, shown: pace, unit: 1 },
+  bytes: { word: "Bytes", of: (bucket) => bucket.bytes, units: [["MB/s", 1e-6], ["kB/s", 1e-3], ["B/s", 1]] },
+  files: { word: "Files", of: (bucket) => bucket.files, units: [["files/s", 1], ["files/min", 60], ["files/h", 3600]] },
 };
+
+/** Return the one unit in which a whole picture is told: the first in which its largest value is 1 or more. */
+export function unitFor(measure, most) {
+  const { units } = MEASURES[measure];
+  const [word, factor] = most ? (units.find(([, each]) => most * each >= 1) ?? units.at(-1)) : units[0];
+  return {
+    factor,
+    tick: (value) => (value ? `${Number(value.toPrecision(4))} ${word}` : "0"),
+    shown: (perSecond) => {
+      const value = perSecond * factor;
+      if (value > 0 && value < 0.05) return `< 0.1 ${word}`;
+      return `${value >= 9.95 ? Math.round(value) : value.toFixed(1)} ${word}`;
+    },
+  };
+}
 
 /**
  * Return series as buckets of `step` seconds from `since` to `until`: [{name, label, buckets}], the answer of
@@ -38,17 +55,21 @@ export function fold(throughput, since, until, step, label) {
 }
 
 /**
- * Return the picture of `series`. `cursor` is the bucket that is read, `move(index)` chooses another. What is
- * after `now` has not happened yet: the last bucket is as long as it is old.
+ * Return the picture of `series`. `cursor` is the bucket that is read, `move(index)` chooses another. The last
+ * bucket may not be over at `now`: it is as long as it is old, and not drawn while that says little.
  */
 export function chart({ series, since, until, now, step, measure, cursor, move, tableOpen, openTable }) {
-  const { of, shown, unit } = MEASURES[measure];
+  const { of } = MEASURES[measure];
   const length = series[0]?.buckets.length ?? 0;
   const perSecond = (bucket) => of(bucket) / Math.min(step, Math.max(1, now - bucket.at));
   const values = series.map(({ buckets }) => buckets.map(perSecond));
-  const ticks = valueTicks(Math.max(0, ...values.flat()), unit);
-  const top = ticks.at(-1);
-  const at = cursor ?? length - 1;
+  const drawn = until - now > step * (1 - TELLING) ? length - 1 : length;
+  const over = (one) => one.slice(0, drawn);
+  const most = Math.max(0, ...values.flatMap(over));
+  const { factor, tick, shown } = unitFor(measure, most);
+  const ticks = valueTicks(most * factor);
+  const top = ticks.at(-1) / factor;
+  const at = cursor ?? Math.max(0, drawn - 1);
   const x = (index) => ((index + 0.5) / length) * WIDTH;
   const y = (value) => HEIGHT - (value / top) * HEIGHT;
   const across = (second) => ((second - since) / (until - since)) * 100;
@@ -62,13 +83,13 @@ export function chart({ series, since, until, now, step, measure, cursor, move, 
       h(
         "div",
         { class: "values", "aria-hidden": "true" },
-        ticks.map((tick) => h("span", { style: { bottom: `${(tick / top) * 100}%` } }, tick ? shown(tick) : "0")),
+        ticks.map((value) => h("span", { style: { bottom: `${(value / ticks.at(-1)) * 100}%` } }, tick(value))),
       ),
       h(
         "svg",
         {
           role: "img",
-          "aria-label": summary(series, values, shown),
+          "aria-label": summary(series, values.map(over), shown),
           viewBox: `0 0 ${WIDTH} ${HEIGHT}`,
           preserveAspectRatio: "none",
           onpointermove: (event) => {
@@ -78,8 +99,8 @@ export function chart({ series, since, until, now, step, measure, cursor, move, 
           },
           onpointerleave: () => move(undefined),
         },
-        ticks.map((tick) => h("path", { class: "grid", d: `M0 ${y(tick)}H${WIDTH}` })),
-        series.map((_, index) => line(values[index], index, x, y)),
+        ticks.map((value) => h("path", { class: "grid", d: `M0 ${y(value / factor)}H${WIDTH}` })),
+        series.map((_, index) => line(over(values[index]), index, x, y)),
         cursor !== undefined && h("path", { class: "cursor", d: `M${x(at)} 0V${HEIGHT}` }),
       ),
       h(
@@ -96,16 +117,16 @@ export function chart({ series, since, until, now, step, measure, cursor, move, 
         step: 1,
         value: at,
         "aria-label": "Point in time to read",
-        "aria-valuetext": reading(series, values, at, step, shown),
+        "aria-valuetext": reading(series, values, at, step, now, shown),
         oninput: (event) => move(Number(event.currentTarget.value)),
       }),
     ),
-    h("p", { class: "reading" }, series.length ? interval(series[0].buckets[at].at, step) : ""),
+    h("p", { class: "reading" }, series.length ? interval(series[0].buckets[at].at, step, now) : ""),
     h(
       "details",
       { ontoggle: (event) => openTable(event.currentTarget.open), open: tableOpen },
       h("summary", null, "As a table"),
-      tableOpen && asTable(series, step),
+      tableOpen && asTable(series, step, now),
     ),
   );
 }
@@ -150,26 +171,26 @@ function summary(series, values, shown) {
   return `Throughput. ${told.join("; ")}.`;
 }
 
-function reading(series, values, at, step, shown) {
+function reading(series, values, at, step, now, shown) {
   if (!series.length) return "";
   const told = series.map(({ label }, index) => `${label} ${shown(values[index][at])}`);
-  return `${interval(series[0].buckets[at].at, step)}: ${told.join(", ")}`;
+  return `${interval(series[0].buckets[at].at, step, now)}: ${told.join(", ")}`;
 }
 
-function interval(at, step) {
+function interval(at, step, now) {
   const date = new Date(at * 1000);
   const day = date.toLocaleDateString("en-GB", { weekday: "short", day: "numeric", month: "short" });
   const clock = (time) => time.toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit" });
-  return `${day}, ${clock(date)} to ${clock(new Date((at + step) * 1000))}`;
+  return `${day}, ${clock(date)} to ${at + step > now ? "now, not over yet" : clock(new Date((at + step) * 1000))}`;
 }
 
-function asTable(series, step) {
+function asTable(series, step, now) {
   const buckets = series[0]?.buckets ?? [];
   const rows = buckets.map((bucket, index) => ({
     key: bucket.at,
     busy: series.some((one) => one.buckets[index].files),
     cells: [
-      interval(bucket.at, step),
+      interval(bucket.at, step, now),
       ...series.map(({ buckets: own }) =>
         own[index].files ? `${size(own[index].bytes)}, ${count(own[index].files, "file")}` : "–",
       ),

@@ -2,9 +2,10 @@
 
 import { h } from "../dom.js";
 import { to } from "../routes.js";
+import { after, fileState, rejectedOnTheWay, spoken } from "../show/arrival.js";
 import { harmless, path, shortened } from "../show/names.js";
+import { reasonWords } from "../show/reasons.js";
 import { ago, rate, size, span } from "../show/units.js";
-import { FILE, state } from "../show/words.js";
 import { table } from "./table.js";
 
 const NAME_LENGTH = 90;
@@ -22,9 +23,9 @@ export function fileTable(files, app, { caption, streams = true }) {
     files.map((file) => ({
       key: file.id,
       cells: [
-        [fileLink(file), file.detail && h("p", { class: "detail" }, harmless(file.detail))],
+        fileLink(file),
         streams && h("a", { href: to("streams", file.stream) }, file.stream),
-        state(FILE, file.state),
+        [fileState(file), why(file)],
         size(file.size),
         ago(file.last_at, app.now),
       ],
@@ -32,45 +33,44 @@ export function fileTable(files, app, { caption, streams = true }) {
   );
 }
 
+/** Return why a file is in a state that needs a reason. */
+function why({ reason, detail }) {
+  if (!reason && !detail) return null;
+  return h("p", { class: "detail" }, reason && reasonWords(reason), reason && detail && ": ", detail && harmless(detail));
+}
+
 /** Return how far a file on its way is: a progress bar and the same in words. */
 export function progress(file, app) {
-  const inKafka = file.state === "uploaded";
-  const done = inKafka ? file.size : file.bytes_done;
-  const speed = app.speeds.of(file.id);
-  const words = inKafka
-    ? `${size(file.size)} in Kafka, ${waiting(file, app.overview)}`
-    : [
-        `${percent(done, file.size)} %`,
-        `${size(done)} of ${size(file.size)}`,
-        speed > 0 && rate(speed),
-        speed > 0 && done < file.size && `${span((file.size - done) / speed)} left`,
-      ]
-        .filter(Boolean)
-        .join(" · ");
+  const sending = file.state === "uploading";
+  const done = sending ? file.bytes_done : file.size;
+  const words = sending ? [sent(file, app.speeds.of(file.id)), ...after(" · ", rejectedOnTheWay(file))] : [fileState(file), ` · ${size(file.size)}`];
   return h(
     "div",
-    { class: `progress ${inKafka ? "waiting" : ""}` },
+    { class: `progress ${sending ? "" : "waiting"}` },
     h("progress", {
       max: Math.max(1, file.size),
       value: file.size ? done : 1,
       "aria-label": `Upload of ${shortened(file.path, 60, file.path_base64)}`,
-      "aria-valuetext": words,
+      "aria-valuetext": words.map(spoken).join(""),
     }),
     h("p", { class: "words" }, words),
   );
 }
 
+/** How much of a file is in Kafka, and how fast it grows, in words. */
+function sent(file, speed) {
+  const done = file.bytes_done;
+  return [
+    `${percent(done, file.size)} %`,
+    `${size(done)} of ${size(file.size)}`,
+    speed > 0 && rate(speed),
+    speed > 0 && done < file.size && `${span((file.size - done) / speed)} left`,
+  ]
+    .filter(Boolean)
+    .join(" · ");
+}
+
 /** Rounded down: nothing is complete before it is. */
 function percent(done, all) {
   return all ? Math.floor((done / all) * 100) : 100;
-}
-
-/** Which destinations have not answered for what is in Kafka, in words. */
-function waiting(file, overview) {
-  const destinations = overview?.streams.find((stream) => stream.topic === file.stream)?.destinations ?? [];
-  const answered = new Set(file.answers.filter((answer) => answer.current).map((answer) => answer.destination));
-  const missing = destinations.map((destination) => destination.name).filter((name) => !answered.has(name));
-  if (!destinations.length) return "and no destination has answered yet";
-  if (missing.length > 3) return `waiting for ${missing.length} destinations`;
-  return `waiting for ${missing.join(", ") || "nobody"}`;
 }

@@ -14,12 +14,12 @@ export function header(app) {
     "Penstock",
   );
   if (locked) return h("header", { class: "top" }, brand);
-  const problems = (overview?.problems_total ?? 0) + (overview?.lost.length ?? 0);
+  const aside = (overview?.problems_total ?? 0) + (overview?.lost.length ?? 0);
   const links = [
     ["overview", "Overview", overview?.failures_total],
     ["files", "Files"],
     ["services", "Services", overview?.services.filter((service) => service.state === "silent").length],
-    ["problems", "Problems", problems],
+    ["aside", "Kept aside", aside],
   ];
   return h(
     "header",

@@ -3,9 +3,9 @@
 const HOUR = 3600;
 const DAY = 24 * HOUR;
 
-/** Return 0 and up to five round values above it, the last one not below `most`. `unit` is what 1 is. */
-export function valueTicks(most, unit) {
-  const wanted = Math.max(most, unit * 0.1) / 4;
+/** Return 0 and up to five round values above it, the last one not below `most`. */
+export function valueTicks(most) {
+  const wanted = Math.max(most, 0.1) / 4;
   const power = 10 ** Math.floor(Math.log10(wanted));
   const step = [1, 2, 2.5, 5, 10].map((factor) => factor * power).find((candidate) => candidate >= wanted);
   const steps = Math.max(1, Math.ceil(most / step - 1e-9));

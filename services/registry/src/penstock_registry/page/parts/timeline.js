@@ -13,13 +13,14 @@ export function timeline(upload) {
     { class: "timeline", "aria-label": "What happened, in order" },
     upload.history.map((step, index) => {
       const before = upload.history[index - 1];
+      const what = step.what === "failed" && step.destination ? "forgone" : step.what;
       return h(
         "li",
-        { key: `${step.what}/${step.destination ?? ""}/${step.at}`, class: STEP[step.what]?.tone },
+        { key: `${step.what}/${step.destination ?? ""}/${step.at}`, class: STEP[what]?.tone },
         h(
           "p",
           { class: "head" },
-          state(STEP, step.what),
+          state(STEP, what),
           step.destination && h("bdi", { class: "destination" }, step.destination),
           h(
             "time",

@@ -95,11 +95,15 @@ export function harmless(text) {
   return h("bdi", null, runs(Array.from(text, shownCharacter)));
 }
 
-/** Advice, in which `...` is a command: likewise. */
+/** Advice, in which `...` is a command, and --this an option: likewise. */
 export function advice(text) {
+  return text.split("`").map((part, index) => (index % 2 ? h("code", null, part) : options(part)));
+}
+
+function options(text) {
   return text
-    .split("`")
-    .map((part, index) => (index % 2 ? h("code", null, part) : harmless(part)));
+    .split(/((?<!\S)--[a-z][a-z-]*)/)
+    .map((part, index) => (index % 2 ? h("code", { class: "option" }, part) : harmless(part)));
 }
 
 function runs(shown) {

@@ -36,6 +36,8 @@ export const STEP = {
   uploaded: { word: "In Kafka", icon: "layers", tone: "busy" },
   aborted: FILE.aborted,
   failed: FILE.failed,
+  /** Failed, but about one destination only. */
+  forgone: { word: "Not sent again", icon: "stop", tone: "bad" },
   delivered: FILE.delivered,
   skipped: FILE.skipped,
   rejected: FILE.rejected,
@@ -44,8 +46,8 @@ export const STEP = {
 
 const UNKNOWN = { icon: "clock", tone: "quiet" };
 
-/** Return a state as icon and word. */
-export function state(words, name) {
+/** Return a state as icon and word, with `more` after the word. */
+export function state(words, name, ...more) {
   const { word = name, icon: picture, tone } = words[name] ?? UNKNOWN;
-  return h("span", { class: `state ${tone}` }, icon(picture), word);
+  return h("span", { class: `state ${tone}` }, icon(picture), more.length ? h("span", null, word, more) : word);
 }

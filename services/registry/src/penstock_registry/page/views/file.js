@@ -8,13 +8,19 @@ import { facts, heading, nothing, section } from "../parts/page.js";
 import { table } from "../parts/table.js";
 import { timeline } from "../parts/timeline.js";
 import { to } from "../routes.js";
+import { fileState } from "../show/arrival.js";
+import { icon } from "../show/icons.js";
 import { advice, harmless, name, path, plain } from "../show/names.js";
+import { place } from "../show/programs.js";
+import { reasonWords } from "../show/reasons.js";
 import { ago, duration, size, when } from "../show/units.js";
 import { FILE, state } from "../show/words.js";
 
 const NAME_LENGTH = 80;
 
 export const title = (_, data) => (data ? plain(data.path, data.path_base64).split("/").at(-1).slice(0, NAME_LENGTH) : "File");
+
+export const unknown = "No such file is known: its address is incomplete, or it was so long ago that it was forgotten.";
 
 export const load = (route, signal) => get(`files/${encodeURIComponent(route.name)}`, {}, signal);
 
@@ -25,17 +31,17 @@ export function render({ data: file, app }) {
       "div",
       { class: "headline" },
       heading(name(file, NAME_LENGTH)),
-      h("p", { class: "summary" }, state(FILE, file.state), h("span", { class: "now" }, ago(file.last_at, app.now))),
+      h("p", { class: "summary" }, fileState(file), h("span", { class: "now" }, ago(file.last_at, app.now))),
     ),
     trouble(file),
     facts([
       ["Path", h("span", { class: "copyable" }, path(file), copyButton(plain(file.path, file.path_base64), "the path", app)), true],
       ["Stream", h("a", { href: to("streams", file.stream) }, file.stream)],
-      ["Source", harmless(file.source)],
+      ["Source", [harmless(file.source), place(app.overview, file.stream, { source: file.source })]],
       ["Size", size(file.size)],
       ["BLAKE3", file.digest && copyable(file.digest, "the digest", app), true],
     ]),
-    (file.state === "uploading" || file.state === "uploaded") && progress(file, app),
+    file.state === "uploading" && progress(file, app),
     destinations(file, app),
     life(file),
   ];
@@ -47,9 +53,14 @@ function trouble(file) {
   return h(
     "div",
     { class: `trouble ${bad ? "bad" : "doubt"}` },
-    file.detail && h("p", { class: "why" }, harmless(file.detail)),
+    h("p", { class: "why" }, why(file)),
     file.advice && h("p", { class: "advice" }, advice(file.advice)),
   );
+}
+
+/** Whose words it are, the reason, and the detail. */
+function why({ by, reason, detail }) {
+  return [by && [harmless(by), ": "], reason && reasonWords(reason), reason && detail && " – ", detail && harmless(detail)];
 }
 
 function destinations(file, app) {
@@ -58,6 +69,7 @@ function destinations(file, app) {
     for (const receipt of upload.receipts) receipts.set(`${receipt.upload_id}/${receipt.destination}`, receipt);
   }
   const known = app.overview?.streams.find((stream) => stream.topic === file.stream)?.destinations ?? [];
+  const destinationCell = (name) => [h("bdi", null, name), place(app.overview, file.stream, { destination: name })];
   const silent = known
     .map((destination) => destination.name)
     .filter((one) => !file.answers.some((answer) => answer.destination === one));
@@ -74,11 +86,12 @@ function destinations(file, app) {
               return {
                 key: answer.destination,
                 cells: [
-                  h("bdi", null, answer.destination),
+                  destinationCell(answer.destination),
                   [
                     state(FILE, answer.outcome),
                     !answer.current && h("p", { class: "detail" }, "This is about an earlier version."),
-                    answer.detail && h("p", { class: "detail" }, harmless(answer.detail)),
+                    (answer.reason || answer.detail) && h("p", { class: "detail" }, why({ reason: answer.reason, detail: answer.detail })),
+                    file.failed_for === answer.destination && h("p", { class: "detail" }, "The source does not send it there again by itself."),
                     receipt?.delivered_as && h("p", { class: "detail" }, "There its name is ", path(receipt, 90, "delivered_as")),
                   ],
                   answer.digest ? copyable(answer.digest, `the digest of ${answer.destination}`, app, `${answer.digest.slice(0, 16)}…`) : "none",
@@ -89,7 +102,7 @@ function destinations(file, app) {
             }),
             ...silent.map((destination) => ({
               key: destination,
-              cells: [h("bdi", null, destination), h("span", { class: "state quiet" }, "No answer yet"), "none", "–", "–"],
+              cells: [destinationCell(destination), h("span", { class: "state quiet" }, icon("clock"), "No answer yet"), "none", "–", "–"],
             })),
           ],
         )

@@ -1,4 +1,4 @@
-/** Files: looked for by the beginning of a name or path, by stream and by state. */
+/** Files: looked for by the beginning of a name or path, by stream, destination and state. */
 
 import { get } from "../api.js";
 import { h } from "../dom.js";
@@ -14,9 +14,9 @@ const PAGE = 50;
 export const title = ({ query }) => (query.search ? `Files: ${query.search}` : "Files");
 
 export async function load({ query }, signal) {
-  const { search = "", stream, state, cursor } = query;
+  const { search = "", stream, destination, state, cursor } = query;
   const states = state ? state.split(",") : [];
-  return get("files", { search: search.replace(/^\/+/, ""), stream, state: states, cursor, limit: PAGE }, signal);
+  return get("files", { search: search.replace(/^\/+/, ""), stream, destination, state: states, cursor, limit: PAGE }, signal);
 }
 
 export function render({ route, data, app }) {
@@ -26,7 +26,10 @@ export function render({ route, data, app }) {
 function form({ query }, app) {
   const streams = app.overview?.streams.map((stream) => stream.topic) ?? [];
   if (query.stream && !streams.includes(query.stream)) streams.push(query.stream);
+  const destinations = receivers(query, app.overview?.streams ?? []);
   const states = { ...Object.fromEntries(Object.entries(FILE).map(([name, { word }]) => [name, word])), "rejected,failed": "Did not arrive" };
+  // With a destination the state is as that one sees it.
+  if (query.destination) states.uploaded = "Waiting for it";
   return h(
     "form",
     {
@@ -46,9 +49,18 @@ function form({ query }, app) {
       h("input", { type: "search", name: "search", value: query.search ?? "", autocomplete: "off", spellcheck: "false", autocapitalize: "none" }),
     ),
     select("Stream", "stream", streams.map((topic) => [topic, topic]), query.stream, "All streams"),
+    select("Destination", "destination", destinations.map((name) => [name, name]), query.destination, "Any destination"),
     select("State", "state", Object.entries(states), query.state, "Any state"),
     h("button", { type: "submit" }, icon("search"), "Search"),
   );
+}
+
+/** The destinations of the stream that is chosen, or of all. */
+function receivers({ stream, destination }, streams) {
+  const names = streams
+    .filter(({ topic }) => !stream || topic === stream)
+    .flatMap(({ destinations }) => destinations.map(({ name }) => name));
+  return [...new Set(destination ? [...names, destination] : names)].sort();
 }
 
 function select(label, name, options, chosen, none) {
@@ -67,7 +79,7 @@ function select(label, name, options, chosen, none) {
 
 function results({ query }, { items, next }, app) {
   const { cursor, ...others } = query;
-  const filtered = query.search || query.stream || query.state;
+  const filtered = query.search || query.stream || query.destination || query.state;
   return h(
     "section",
     { "aria-labelledby": "results" },
@@ -82,7 +94,7 @@ function results({ query }, { items, next }, app) {
           next
             ? "None among the files that were looked at; there are more."
             : filtered
-              ? "Nothing begins like this, or is in this state. Upper and lower case are the same in names, not in paths."
+              ? "Nothing begins like this, or is in this state there. Upper and lower case are the same in names, not in paths."
               : "No file has been seen yet.",
         ),
     (cursor || next) &&

@@ -13,7 +13,18 @@ export function render({ app }) {
       "form",
       { class: "login", method: "post", action: "/login", onsubmit: (event) => submit(event, app) },
       heading("Log in"),
-      h("p", null, "This registry wants a token: the one it was started with."),
+      h("p", null, "This registry wants its token: the one that it was started with (", h("code", null, "--token-file"), " or ", h("code", null, "PENSTOCK_TOKEN"), ")."),
+      h(
+        "p",
+        { class: "note" },
+        "Was it given none? Then it made one: in the file ",
+        h("code", null, "token"),
+        " of its state directory, ",
+        h("code", null, "~/.local/state/penstock/registry"),
+        " unless ",
+        h("code", null, "--state-dir"),
+        " says another; its log names the file when it starts.",
+      ),
       // Password managers keep a name with each password.
       h("input", { class: "unseen", type: "text", name: "username", value: "registry", autocomplete: "username", readonly: true, tabindex: -1, "aria-hidden": "true" }),
       h(

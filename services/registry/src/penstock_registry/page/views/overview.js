@@ -7,11 +7,13 @@ import { sparkline } from "../parts/sparkline.js";
 import { table } from "../parts/table.js";
 import { to } from "../routes.js";
 import { icon } from "../show/icons.js";
-import { advice, harmless } from "../show/names.js";
+import { advice } from "../show/names.js";
 import { ago, amount, count, grouped, pace, rate, span } from "../show/units.js";
+import { directory, inOrder, task } from "../show/programs.js";
 import { FILE, HEALTH, SERVICE, state } from "../show/words.js";
+import { lostTable } from "./aside.js";
+import { arrival, failures } from "./failures.js";
 import { firstRun } from "./first_run.js";
-import { lostTable } from "./problems.js";
 
 export const title = () => "Overview";
 
@@ -34,7 +36,7 @@ function headline(overview) {
   const worst = ["failing", "warning"].find((health) => overview.streams.some((one) => one.health === health));
   const silent = overview.services.filter((service) => service.state === "silent").length;
   const told = [
-    overview.failures_total > 0 && `${count(overview.failures_total, "file")} did not arrive`,
+    overview.failures_total > 0 && arrival(overview),
     worst && !overview.failures_total && "a stream needs a look",
     silent > 0 && `${count(silent, "service")} silent`,
   ].filter(Boolean);
@@ -46,37 +48,6 @@ function headline(overview) {
     { class: "summary" },
     h("span", { class: `state ${tone}` }, icon(told.length ? "warning" : "check"), told.join(", ") || "Nothing went wrong"),
     h("span", { class: "now" }, now),
-  );
-}
-
-function failures({ failures: files, failures_total: total }, app) {
-  if (!total) return null;
-  return section(
-    "failures",
-    `${count(total, "file")} did not arrive`,
-    h(
-      "ul",
-      { class: "failures" },
-      files.map((file) => h("li", { key: file.id }, failure(file, app))),
-    ),
-    total > files.length && h("p", null, h("a", { href: to("files", "", { state: "rejected,failed" }) }, `All ${grouped(total)} of them`)),
-  );
-}
-
-function failure(file, app) {
-  return h(
-    "article",
-    { class: "failure" },
-    h("h3", null, fileLink(file)),
-    h(
-      "p",
-      { class: "where" },
-      state(FILE, file.state),
-      h("span", null, "in ", h("a", { href: to("streams", file.stream) }, file.stream)),
-      ago(file.last_at, app.now),
-    ),
-    h("p", { class: "why" }, harmless(file.detail || file.reason || "No reason was given.")),
-    file.advice && h("p", { class: "advice" }, advice(file.advice)),
   );
 }
 
@@ -96,7 +67,7 @@ function streams(overview, app) {
             stream.problems.map((problem) => h("p", { class: "detail", key: problem }, advice(problem))),
           ],
           sparkline(stream.bytes_by_minute),
-          speed(stream),
+          speed(stream.destinations.length ? stream.delivered : stream.uploaded),
           lags(stream, app),
           states(stream),
         ],
@@ -105,34 +76,36 @@ function streams(overview, app) {
   );
 }
 
-/** What arrives; where there is no destination yet, what leaves. */
-function speed(stream) {
-  const now = stream.destinations.length ? stream.delivered : stream.uploaded;
+/** How fast something is now. Of a stream that is what arrives; where there is no destination yet, what leaves. */
+export function speed(now) {
   if (!now.files_per_second && !now.bytes_per_second) return h("p", { class: "pace" }, "nothing");
   return [h("p", { class: "rate" }, rate(now.bytes_per_second)), h("p", { class: "pace" }, pace(now.files_per_second))];
 }
 
 /** The lag of each destination. */
-export function lags(stream, app) {
+function lags(stream, app) {
   if (!stream.destinations.length) return h("p", { class: "detail" }, "No destination yet");
   return h(
     "ul",
     { class: "lags" },
     stream.destinations.map((destination) =>
-      h(
-        "li",
-        { key: destination.name },
-        h("bdi", { class: "destination" }, destination.name),
-        destination.lag.files
-          ? h("span", { class: "state busy" }, icon("clock"), `${amount(destination.lag)} behind`)
-          : h("span", { class: "state good" }, icon("check"), "up to date"),
-        destination.lag.files > 0 &&
-          destination.last_at &&
-          app.now - destination.last_at > 60 &&
-          h("span", { class: "detail" }, `quiet for ${span(app.now - destination.last_at)}`),
-      ),
+      h("li", { key: destination.name }, h("bdi", { class: "destination" }, destination.name), lag(stream.topic, destination, app)),
     ),
   );
+}
+
+/** How far one destination is behind, with links to the files that are concerned. */
+export function lag(topic, { name, lag: behind, rejected, last_at: lastAt }, app) {
+  const its = (state) => to("files", "", { stream: topic, destination: name, state });
+  const quiet = lastAt ? app.now - lastAt : 0;
+  if (!behind.files && !rejected.files) return h("span", { class: "state good" }, icon("check"), "up to date");
+  return [
+    behind.files
+      ? h("a", { class: "state busy", href: its("uploaded") }, icon("clock"), `${amount(behind)} behind`)
+      : h("span", { class: "state quiet" }, icon("check"), "nothing waits"),
+    rejected.files > 0 && h("a", { class: "state bad", href: its("rejected") }, icon("cross"), `${grouped(rejected.files)} rejected`),
+    behind.files > 0 && quiet > 60 && h("span", { class: "detail" }, `quiet for ${span(quiet)}`),
+  ];
 }
 
 /** Files by state, as links to them. */
@@ -156,7 +129,12 @@ export function states(stream) {
   );
 }
 
+/** What is being sent is shown in full; of what waits in Kafka the rest is counted. */
+const WAITING_SHOWN = 10;
+
 function inFlight({ in_flight: files }, app) {
+  const waiting = files.filter((file) => file.state !== "uploading");
+  const unseen = new Set(waiting.slice(WAITING_SHOWN));
   return section(
     "in-flight",
     "On their way",
@@ -164,16 +142,20 @@ function inFlight({ in_flight: files }, app) {
       ? h(
           "ul",
           { class: "in-flight" },
-          files.map((file) =>
-            h(
-              "li",
-              { key: file.id },
-              h("p", { class: "what" }, fileLink(file, 70), h("a", { class: "in-stream", href: to("streams", file.stream) }, file.stream)),
-              progress(file, app),
+          files
+            .filter((file) => !unseen.has(file))
+            .map((file) =>
+              h(
+                "li",
+                { key: file.id },
+                h("p", { class: "what" }, fileLink(file, 70), h("a", { class: "in-stream", href: to("streams", file.stream) }, file.stream)),
+                progress(file, app),
+              ),
             ),
-          ),
         )
       : nothing("No file is on its way."),
+    unseen.size > 0 &&
+      h("p", { class: "note more" }, `${grouped(unseen.size)} more wait for a destination: “behind”, above, leads to all of them.`),
   );
 }
 
@@ -185,13 +167,15 @@ function services(overview, app) {
     h(
       "ul",
       { class: "services" },
-      [...overview.services].sort(bySeverity).map((service) =>
+      inOrder(overview.services).map((service) =>
         h(
           "li",
           { key: `${service.kind}/${service.program_id}` },
           state(SERVICE, service.state),
-          h("bdi", { class: "service" }, `${service.service} on ${service.host}`),
+          h("bdi", { class: "service" }, `${service.service} on ${service.host || service.program_id}`),
           service.state !== "alive" && h("span", { class: "detail" }, "last heard ", ago(service.last_at, app.now)),
+          task(service),
+          directory(service) && h("p", { class: "detail" }, directory(service)),
           service.problems.map((problem) => h("p", { class: "detail", key: problem }, advice(problem))),
         ),
       ),
@@ -199,10 +183,6 @@ function services(overview, app) {
     h("p", { class: "more" }, h("a", { href: to("services") }, "All about the services")),
   );
 }
-
-const SEVERITY = ["silent", "alive", "stopped"];
-
-const bySeverity = (one, other) => SEVERITY.indexOf(one.state) - SEVERITY.indexOf(other.state);
 
 function lost(overview, app) {
   if (!overview.lost.length) return null;
@@ -223,6 +203,6 @@ function aside({ problems_total: total }) {
   return section(
     "aside",
     "Kept aside",
-    h("p", null, h("a", { href: to("problems") }, count(total, "record")), " on the events topics could not be read, and stand aside."),
+    h("p", null, h("a", { href: to("aside") }, count(total, "record")), " on the events topics could not be read, and stand aside."),
   );
 }

@@ -5,7 +5,8 @@ import { h } from "../dom.js";
 import { heading, nothing } from "../parts/page.js";
 import { table } from "../parts/table.js";
 import { advice, harmless } from "../show/names.js";
-import { ago, grouped, size, span } from "../show/units.js";
+import { directory, inOrder, task } from "../show/programs.js";
+import { ago, count, size, span } from "../show/units.js";
 import { SERVICE, state } from "../show/words.js";
 
 export const title = () => "Services";
@@ -20,7 +21,7 @@ export function render({ data, app }) {
     table(
       "Services",
       ["Service", "State", "Last heard", "Read", "Processed", "Produced"],
-      data.items.map((service) => ({ key: `${service.kind}/${service.program_id}`, cells: cells(service, app) })),
+      inOrder(data.items).map((service) => ({ key: `${service.kind}/${service.program_id}`, cells: cells(service, app) })),
     ),
   ];
 }
@@ -28,7 +29,9 @@ export function render({ data, app }) {
 function cells(service, app) {
   return [
     [
-      h("p", { class: "service" }, harmless(`${service.service} on ${service.host}`)),
+      h("p", { class: "service" }, harmless(`${service.service} on ${service.host || service.program_id}`)),
+      task(service),
+      directory(service) && h("p", { class: "detail" }, directory(service)),
       h("p", { class: "detail" }, harmless(service.program_id), service.version && ` · ${service.version}`, service.kind === "openmsi" && " · OpenMSIStream"),
     ],
     [
@@ -51,11 +54,23 @@ function counted(totals, what) {
   const messages = totals[`n_messages_${what}`] ?? 0;
   const bytes = totals[`n_bytes_${what}`] ?? 0;
   if (!messages && !bytes) return "–";
-  return [h("p", null, size(bytes)), h("p", { class: "detail" }, `${grouped(messages)} message${messages === 1 ? "" : "s"}`)];
+  return [bytes > 0 && h("p", null, size(bytes)), messages > 0 && h("p", { class: "detail" }, count(messages, "message"))];
 }
 
+/** What programs say of themselves, in words. What else they may say is shown as they call it. */
+const SAID = {
+  topic: "Stream",
+  destination: "Destination",
+  source_id: "Source",
+  directory: "Directory",
+  partitions: "Partitions",
+  files_in_flight: "Files being sent",
+};
+/** What is shown elsewhere: the state, how often it is heard of, its problems. */
+const SHOWN_ELSEWHERE = new Set(["state", "interval_seconds", "problems"]);
+
 function status(said) {
-  const entries = Object.entries(said);
+  const entries = Object.entries(said).filter(([name]) => !SHOWN_ELSEWHERE.has(name));
   if (!entries.length) return null;
   return h(
     "details",
@@ -64,9 +79,20 @@ function status(said) {
     h(
       "dl",
       { class: "facts" },
-      entries.map(([name, value]) =>
-        h("div", { key: name }, h("dt", null, harmless(name)), h("dd", null, harmless(typeof value === "string" ? value : JSON.stringify(value)))),
-      ),
+      entries.map(([name, value]) => h("div", { key: name }, h("dt", null, Object.hasOwn(SAID, name) ? SAID[name] : harmless(inWords(name))), h("dd", null, inText(value)))),
     ),
   );
+}
+
+const inWords = (name) => name.charAt(0).toUpperCase() + name.slice(1).replaceAll("_", " ");
+
+function inText(value) {
+  if (value === null || value === undefined || value === "") return "none";
+  if (typeof value === "boolean") return value ? "yes" : "no";
+  if (Array.isArray(value)) return value.length ? value.flatMap((one, index) => (index ? [", ", inText(one)] : [inText(one)])) : "none";
+  if (typeof value === "object") {
+    const pairs = Object.entries(value);
+    return pairs.length ? pairs.map(([name, one]) => h("p", { key: name }, harmless(inWords(name)), ": ", inText(one))) : "none";
+  }
+  return harmless(String(value));
 }

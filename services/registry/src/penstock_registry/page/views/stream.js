@@ -8,9 +8,10 @@ import { facts, heading, nothing, section } from "../parts/page.js";
 import { table } from "../parts/table.js";
 import { to } from "../routes.js";
 import { advice } from "../show/names.js";
-import { ago, amount, pace, rate } from "../show/units.js";
-import { FILE, HEALTH, state } from "../show/words.js";
-import { lags, states } from "./overview.js";
+import { ago, count, pace, rate, size } from "../show/units.js";
+import { place } from "../show/programs.js";
+import { HEALTH, state } from "../show/words.js";
+import { lag, speed, states } from "./overview.js";
 
 /** How much time a picture shows: its seconds, the step that is asked for, and the step that is drawn. */
 const RANGES = {
@@ -23,6 +24,7 @@ const HOUR = 3600;
 const FILES_SHOWN = 10;
 
 export const title = ({ name }) => name;
+export const unknown = "No stream of this name is known: nothing was heard of it yet, or not for so long that it was forgotten.";
 export const reloadAfterMs = 5_000;
 
 export async function load({ name, query }, signal) {
@@ -43,9 +45,10 @@ export async function load({ name, query }, signal) {
 
 async function picturing(stream, { seconds, asked, drawn }, signal) {
   const now = Math.ceil(Date.now() / 1000);
-  const until = (Math.floor(now / drawn) + 1) * drawn;
+  // What is known by the minute ends with the last whole one; an hour is shown before it is over.
+  const until = asked < HOUR ? Math.floor(now / asked) * asked : (Math.floor(now / drawn) + 1) * drawn;
   const since = until - seconds;
-  const throughput = await get("throughput", { stream, since, until: now, step: asked }, signal);
+  const throughput = await get("throughput", { stream, since, until: Math.min(now, until), step: asked }, signal);
   return { throughput, since, until, now, step: drawn };
 }
 
@@ -57,8 +60,8 @@ export function render({ route, data, app }) {
     h("div", { class: "headline" }, heading(route.name), h("p", { class: "summary" }, state(HEALTH, stream.health))),
     stream.problems.map((problem) => h("p", { class: "problem", key: problem }, advice(problem))),
     facts([
-      ["Into Kafka, now", `${rate(stream.uploaded.bytes_per_second)}, ${pace(stream.uploaded.files_per_second)}`],
-      ["Delivered, now", `${rate(stream.delivered.bytes_per_second)}, ${pace(stream.delivered.files_per_second)}`],
+      ["Into Kafka, now", flow(stream.uploaded)],
+      ["Delivered, now", flow(stream.delivered)],
       ["Files", states(stream)],
       ["Last news", ago(stream.last_at, app.now)],
     ]),
@@ -67,6 +70,9 @@ export function render({ route, data, app }) {
     files(route, data, app),
   ];
 }
+
+const flow = (now) =>
+  now.files_per_second || now.bytes_per_second ? `${rate(now.bytes_per_second)}, ${pace(now.files_per_second)}` : "nothing";
 
 function destinations(stream, app) {
   return section(
@@ -79,18 +85,24 @@ function destinations(stream, app) {
           stream.destinations.map((one) => ({
             key: one.name,
             cells: [
-              h("bdi", null, one.name),
-              one.lag.files ? `${amount(one.lag)} behind` : state({ ok: { ...HEALTH.ok, word: "up to date" } }, "ok"),
-              [h("p", { class: "rate" }, rate(one.rate.bytes_per_second)), h("p", { class: "pace" }, pace(one.rate.files_per_second))],
-              amount(one.delivered),
-              one.rejected.files ? h("span", { class: "state bad" }, amount(one.rejected)) : "none",
-              one.skipped.files ? amount(one.skipped) : "none",
+              [h("bdi", null, one.name), place(app.overview, stream.topic, { destination: one.name })],
+              h("div", { class: "lag" }, lag(stream.topic, one, app)),
+              speed(one.rate),
+              sum(one.delivered),
+              h("div", { class: one.rejected.files ? "bad" : undefined }, sum(one.rejected)),
+              sum(one.skipped),
               one.last_at ? ago(one.last_at, app.now) : "none yet",
             ],
           })),
         )
       : nothing("Nobody has received from this stream yet: penstock download does."),
+    stream.destinations.length > 0 &&
+      h("p", { class: "note more" }, "Delivered, rejected and skipped count files as they are now: of a file that changed, the answer to its new version. So a number can go down."),
   );
+}
+
+function sum({ files, bytes }) {
+  return files ? [h("p", null, count(files, "file")), h("p", { class: "detail" }, size(bytes))] : "none";
 }
 
 function throughput(route, data, app) {

@@ -8,10 +8,13 @@ import { table } from "../parts/table.js";
 import { timeline } from "../parts/timeline.js";
 import { to } from "../routes.js";
 import { advice, harmless, path } from "../show/names.js";
+import { reasonWords } from "../show/reasons.js";
 import { ago, duration, grouped, size } from "../show/units.js";
 import { FILE, state } from "../show/words.js";
 
 export const title = ({ name }) => `Upload ${name.slice(0, 8)}`;
+
+export const unknown = "No such upload is known: its address is incomplete, or it was so long ago that it was forgotten.";
 
 export const load = ({ name }, signal) => get(`uploads/${encodeURIComponent(name)}`, {}, signal);
 
@@ -54,6 +57,7 @@ function receipts(upload, app) {
         h("bdi", null, receipt.destination),
         [
           state(FILE, receipt.outcome),
+          receipt.reason && h("p", { class: "detail" }, reasonWords(receipt.reason)),
           receipt.detail && h("p", { class: "detail" }, harmless(receipt.detail)),
           receipt.advice && h("p", { class: "detail" }, advice(receipt.advice)),
           receipt.delivered_as && h("p", { class: "detail" }, "There its name is ", path(receipt, 90, "delivered_as")),

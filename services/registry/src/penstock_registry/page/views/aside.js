@@ -1,4 +1,4 @@
-/** What the registry could not make sense of, and what Kafka no longer had. */
+/** What counts nowhere: records that the registry could not make sense of, and those that Kafka had no more. */
 
 import { get } from "../api.js";
 import { h } from "../dom.js";
@@ -10,7 +10,7 @@ import { ago, count, grouped } from "../show/units.js";
 
 const HEAD_SHOWN = 400;
 
-export const title = () => "Problems";
+export const title = () => "Kept aside";
 
 export async function load(_, signal) {
   const [asides, lost] = await Promise.all([get("problems", {}, signal), get("lost-ranges", {}, signal)]);
@@ -18,9 +18,9 @@ export async function load(_, signal) {
 }
 
 export function render({ data, app }) {
-  if (!data) return [heading("Problems"), nothing("Asking the registry …")];
+  if (!data) return [heading("Kept aside"), nothing("Asking the registry …")];
   return [
-    heading("Problems"),
+    heading("Kept aside"),
     section(
       "asides",
       "Records kept aside",
