@@ -426,13 +426,29 @@ class TestLookup:
             ({"stream": "raw", "paths": [{"path_base64": "?"}]}, 400),
             ({"stream": "raw", "paths": [{"path": "a"}] * 1001}, 422),
             ({"stream": "raw", "paths": [{"path": "a"}], "more": 1}, 422),
+            ({"stream": "raw", "source": "\ud800", "paths": [{"path": "a"}]}, 422),
+            ({"stream": "\ud800", "paths": [{"path": "a"}]}, 422),
+            ({"stream": "raw", "paths": [{"path": "\ud800"}]}, 400),
+            ({"stream": "raw", "paths": [{"path_base64": "\ud800"}]}, 400),
         ],
     )
     def test_of_what_cannot_be_is_refused(self, client, wanted, status):
-        response = client.post("/api/v1/files/lookup", json=wanted)
+        response = client.post(
+            "/api/v1/files/lookup", content=json.dumps(wanted), headers={"Content-Type": "application/json"}
+        )
 
         assert response.status_code == status
         assert response.headers["Content-Type"] == "application/problem+json"
+
+    @pytest.mark.parametrize("known", ["*", None])
+    def test_is_answered_whatever_is_known_already(self, client, known):
+        """A condition is for what GET and HEAD answer."""
+        wanted = {"stream": "raw", "paths": [{"path": "a"}]}
+        known = known or client.post("/api/v1/files/lookup", json=wanted).headers["ETag"]
+
+        answer = client.post("/api/v1/files/lookup", json=wanted, headers={"If-None-Match": known})
+
+        assert answer.status_code == 200
 
     def test_of_a_thousand_long_paths_is_no_more_than_may_be_sent(self, client):
         path = base64.b64encode(b"x" * 4096).decode()

@@ -1,8 +1,11 @@
 """Who is answered, and what browsers are told: on loopback, and anywhere else."""
 
+import time
+
 import pytest
 from starlette.testclient import TestClient
 
+from penstock_registry.api import login
 from penstock_registry.api.app import create_app
 from penstock_registry.api.guard import MAX_BODY_BYTES
 from penstock_registry.api.login import COOKIE, COOKIE_SECONDS
@@ -24,6 +27,11 @@ def store(tmp_path_factory):
     with Store(f"sqlite:///{tmp_path_factory.mktemp('guard')}/registry.db") as store:
         store.migrate()
         yield store
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch):
+    monkeypatch.setattr(login, "WRONG_TOKEN_SECONDS", 0.0)
 
 
 @pytest.fixture
@@ -75,6 +83,68 @@ class TestOnLoopback:
         assert local.get("/api/v1/overview", headers={"Origin": "http://localhost:8650"}).status_code == 200
 
 
+class TestOnLoopbackWithAToken:
+    """Behind a proxy on the same machine everybody comes from loopback: a token that was given counts."""
+
+    @pytest.fixture
+    def proxied(self, store, page):
+        app = create_app(store.engine, token=TOKEN, loopback=True, page=str(page))
+        return TestClient(app, base_url="http://127.0.0.1:8650")
+
+    def test_it_is_asked_for(self, proxied):
+        assert proxied.get("/api/v1/overview").status_code == 401
+        assert proxied.get("/").status_code == 200
+
+    def test_who_has_it_may_come_by_the_proxys_name(self, proxied):
+        given = {"Host": "penstock.lab.example", "Authorization": f"Bearer {TOKEN}"}
+
+        assert proxied.get("/api/v1/overview", headers=given).status_code == 200
+
+    def test_people_log_in_through_the_proxy(self, proxied):
+        by_proxy = {"Host": "penstock.lab.example", "Origin": "https://penstock.lab.example"}
+
+        answer = proxied.post("/login", data={"token": TOKEN}, headers=by_proxy)
+
+        assert answer.status_code == 204
+        assert "Secure" in answer.headers["Set-Cookie"]
+
+
+class TestOtherSites:
+    @pytest.mark.parametrize(
+        "headers",
+        [
+            {"Sec-Fetch-Site": "cross-site"},
+            {"Sec-Fetch-Site": "same-site"},
+            {"Sec-Fetch-Site": "cross-site", "Origin": "http://registry.example"},
+            {"Origin": "https://evil.example"},
+            {"Origin": "null"},
+        ],
+    )
+    @pytest.mark.parametrize("path", ["/logout", "/login", "/api/v1/files/lookup"])
+    def test_their_pages_log_nobody_in_or_out(self, remote, path, headers):
+        bearer = {"Authorization": f"Bearer {TOKEN}"}
+
+        answer = remote.post(path, data={"token": TOKEN}, headers=bearer | headers)
+
+        assert answer.status_code == 403
+        assert "Set-Cookie" not in answer.headers
+
+    @pytest.mark.parametrize(
+        "headers",
+        [
+            {},
+            {"Sec-Fetch-Site": "same-origin"},
+            # As browsers have it where a proxy asks by another name, and where the page sends no referrer.
+            {"Sec-Fetch-Site": "same-origin", "Origin": "https://penstock.lab.example"},
+            {"Sec-Fetch-Site": "same-origin", "Origin": "null"},
+            {"Origin": "http://registry.example"},
+            {"Origin": "https://registry.example"},
+        ],
+    )
+    def test_its_own_page_and_programs_are_answered(self, remote, headers):
+        assert remote.post("/logout", headers=headers).status_code == 204
+
+
 class TestElsewhere:
     def test_there_must_be_a_token(self, store):
         with pytest.raises(ConfigurationError, match="token"):
@@ -119,6 +189,19 @@ class TestElsewhere:
         assert "Set-Cookie" not in response.headers
         assert remote.get("/api/v1/overview").status_code == 401
 
+    @pytest.mark.parametrize("how", ["by the login", "by a header"])
+    def test_guessing_is_slow(self, remote, monkeypatch, how):
+        monkeypatch.setattr(login, "WRONG_TOKEN_SECONDS", 0.3)
+        began = time.monotonic()
+
+        if how == "by the login":
+            answer = remote.post("/login", data={"token": "wrong-horse-battery"})
+        else:
+            answer = remote.get("/api/v1/overview", headers={"Authorization": "Bearer wrong-horse-battery"})
+
+        assert answer.status_code == 401
+        assert time.monotonic() - began >= 0.3
+
     def test_the_cookie_is_for_this_site_only_and_no_script_reads_it(self, remote):
         cookie = remote.post("/login", data={"token": TOKEN}).headers["Set-Cookie"].lower()
 
@@ -130,10 +213,13 @@ class TestElsewhere:
         assert "secure" not in cookie
         assert TOKEN not in cookie
 
-    @pytest.mark.parametrize("how", ["directly", "through a proxy"])
+    @pytest.mark.parametrize("how", ["directly", "through a proxy", "as the browser says"])
     def test_the_cookie_of_an_encrypted_connection_never_goes_over_another(self, remote, how):
         url = "https://registry.example/login" if how == "directly" else "/login"
-        headers = {} if how == "directly" else {"X-Forwarded-Proto": "https"}
+        headers = {
+            "through a proxy": {"X-Forwarded-Proto": "https"},
+            "as the browser says": {"Origin": "https://registry.example"},
+        }.get(how, {})
 
         cookie = remote.post(url, data={"token": TOKEN}, headers=headers).headers["Set-Cookie"]
 
@@ -170,6 +256,22 @@ class TestWhatBrowsersAreTold:
     def test_that_what_they_keep_must_be_asked_for_again(self, local):
         assert "no-cache" in local.get("/").headers["Cache-Control"]
         assert "no-cache" in local.get("/api/v1/overview").headers["Cache-Control"]
+
+
+class TestHead:
+    @pytest.mark.parametrize("path", ["/api/v1/overview", "/api/v1/openapi.json", "/healthz", "/"])
+    def test_says_what_get_would_say_without_the_body(self, local, path):
+        whole, head = local.get(path), local.head(path)
+
+        assert (head.status_code, head.content) == (200, b"")
+        for name in ("Content-Type", "Content-Length", "ETag"):
+            assert head.headers.get(name) == whole.headers.get(name), name
+
+    def test_of_live_updates_there_is_none(self, local):
+        assert local.head("/api/v1/events").status_code == 405
+
+    def test_wants_the_token_where_get_does(self, remote):
+        assert remote.head("/api/v1/overview").status_code == 401
 
 
 class TestThePage:

@@ -55,12 +55,15 @@ class Served:
     def __init__(self, store: Store, **live) -> None:
         self.asked: list[str | None] = []
         self.away = False
+        self.broken = False
         queries = Queries(store.engine, clock=lambda: NOW)
 
         def overview(stream):
             self.asked.append(stream)
             if self.away:
                 raise DatabaseUnavailable("the database does not answer")
+            if self.broken:
+                raise ZeroDivisionError
             return queries.overview(stream)
 
         self.live = Live(
@@ -227,3 +230,16 @@ def test_a_slow_listener_is_given_the_newest_state_only():
 
     assert second >= made - 1
     assert second > first + 40
+
+
+def test_a_bug_is_logged_once_and_heard(serve, caplog):
+    app = serve()
+    app.broken = True
+    with app.listen() as listener:
+        assert listener.lines() == ["retry: 2000"]
+        lines = listener.lines()
+        assert lines[0] == "event: problem"
+        assert json.loads(lines[1].removeprefix("data: "))["status"] == 500
+        asked = len(app.asked)
+        eventually(lambda: len(app.asked) > asked + 3, describe="it asks again and again")
+    assert caplog.text.count("cannot tell what is new") == 1

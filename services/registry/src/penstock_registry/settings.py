@@ -65,7 +65,8 @@ class RegistrySettings(ServiceSettings):
         None,
         description=(
             "What programs and people prove with that they may look: at least 16 printable characters "
-            "without spaces. By default one is made where it is needed, and kept in STATE_DIR/token."
+            "without spaces; where it is given it is asked for, on loopback, too. By default one is made "
+            "where it is needed, and kept in STATE_DIR/token."
         ),
     )
     token_file: str | None = Field(

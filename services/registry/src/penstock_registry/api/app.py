@@ -16,7 +16,7 @@ from typing_extensions import override
 from penstock_registry.api import problems, routes
 from penstock_registry.api.guard import Guard
 from penstock_registry.api.live import Live
-from penstock_registry.api.login import COOKIE, COOKIE_SECONDS, Login
+from penstock_registry.api.login import COOKIE, COOKIE_SECONDS, Login, hesitate
 from penstock_registry.api.models import Problem
 from penstock_registry.api.static import PAGE, Page
 from penstock_registry.store.queries import Queries
@@ -29,8 +29,8 @@ Times are seconds since 1970 (UTC), sizes bytes, digests BLAKE3 in hexadecimal. 
 may be short, or empty, though there is a next one. Errors are `application/problem+json` (RFC 9457). Answers
 have an `ETag`; with `If-None-Match` what has not changed is answered by 304.
 
-On loopback there is no login. Elsewhere send `Authorization: Bearer TOKEN`, or the cookie that `POST /login`
-gives.
+A registry on loopback without a token answers everybody. Others want `Authorization: Bearer TOKEN`, or the
+cookie that `POST /login` gives.
 """
 _COMPRESSED_FROM: Final = 2048
 
@@ -47,7 +47,7 @@ def create_app(
 ) -> FastAPI:
     """Return the application over this database.
 
-    `loopback`: the listener is on loopback, where nobody needs to log in; anywhere else `token` is asked for.
+    `token` is asked for where there is one. `loopback`: the listener is on loopback, where there may be none.
     `stopping` is asked several times a second whether the listeners to events are to be let go: a server
     that waits for its connections could not end otherwise. `page` is the directory of the page.
 
@@ -55,7 +55,7 @@ def create_app(
     """
     if not loopback and not token:
         raise ConfigurationError("a registry that others can reach needs a token: set PENSTOCK_TOKEN")
-    login = None if loopback or not token else Login(token, clock=clock)
+    login = Login(token, clock=clock) if token else None
     app = _Application(
         title="Penstock registry",
         version=version("penstock-registry"),
@@ -91,11 +91,19 @@ def _alive() -> str:
     return "ok\n"
 
 
+def _is_encrypted(request: Request) -> bool:
+    """Whether the browser speaks TLS, be it to a proxy before us: that says so, or the page's own origin."""
+    origin = request.headers.get("origin", "")
+    said = {request.url.scheme, request.headers.get("x-forwarded-proto")}
+    return "https" in said or origin.lower().startswith("https://")
+
+
 def _add_login(app: FastAPI, login: Login | None) -> None:
     @app.post("/login", include_in_schema=False, responses={401: {"model": Problem}})
-    def log_in(request: Request, token: Annotated[str, Form(max_length=1024)]) -> Response:
+    async def log_in(request: Request, token: Annotated[str, Form(max_length=1024)]) -> Response:
         """Give a cookie for the token: to a form with a redirect to the page, to a program with 204."""
         if login is not None and not login.is_token(token):
+            await hesitate()
             return problems.problem(401, "this is not the registry's token")
         is_form = "text/html" in request.headers.get("accept", "")
         response = RedirectResponse("/", status_code=303) if is_form else Response(status_code=204)
@@ -104,7 +112,7 @@ def _add_login(app: FastAPI, login: Login | None) -> None:
                 COOKIE,
                 login.cookie(),
                 max_age=COOKIE_SECONDS,
-                secure="https" in {request.url.scheme, request.headers.get("x-forwarded-proto")},
+                secure=_is_encrypted(request),
                 httponly=True,
                 samesite="strict",
             )

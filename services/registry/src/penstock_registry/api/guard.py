@@ -9,7 +9,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import cookie_parser
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from penstock_registry.api.login import Login
+from penstock_registry.api.login import Login, hesitate
 from penstock_registry.api.problems import problem
 from servicekit.http import refusal_on_loopback
 
@@ -27,14 +27,17 @@ _SECURITY: Final = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
+_ENDLESS: Final = "/api/v1/events"
+_SAFE: Final = frozenset({"GET", "HEAD"})
 _TOO_LONG: Final = f"the body of a request may have {MAX_BODY_BYTES} bytes"
 
 
 class Guard:
     """Refuses what must not be answered, and bounds the rest.
 
-    `login` None: the listener is on loopback, where only requests of this machine's own programs and of our
-    own page are answered.
+    `login` None: nobody is asked for a token. Then the listener is on loopback, and only requests of this
+    machine's own programs and of our own page are answered. A token is a better proof than the name that we
+    are asked by: with one, that may be a proxy's.
     """
 
     def __init__(self, app: ASGIApp, *, login: Login | None) -> None:
@@ -56,18 +59,25 @@ class Guard:
             await send(message)
 
         headers = Headers(scope=scope)
-        if refused := self._refusal(scope["path"], headers):
+        if refused := self._refusal(scope["method"], scope["path"], headers):
             status, detail = refused
+            if status == 401 and "authorization" in headers:
+                await hesitate()
             challenge = {"WWW-Authenticate": 'Bearer realm="penstock"'} if status == 401 else {}
             await problem(status, detail, challenge)(scope, receive, send_guarded)
             return
-        await self._app(scope, _bounded(receive), send_guarded)
+        if scope["method"] == "HEAD" and scope["path"] != _ENDLESS:
+            await self._app({**scope, "method": "GET"}, _bounded(receive), _without_body(send_guarded))
+        else:
+            await self._app(scope, _bounded(receive), send_guarded)
 
-    def _refusal(self, path: str, headers: Headers) -> tuple[int, str] | None:
+    def _refusal(self, method: str, path: str, headers: Headers) -> tuple[int, str] | None:
         if self._login is None:
             refused = refusal_on_loopback(headers.get("host"), headers.get("origin"))
             if refused is not None:
                 return 403, refused
+        elif method not in _SAFE and _is_of_another_site(headers):
+            return 403, "requests from web pages other than its own are refused (Sec-Fetch-Site, Origin)"
         elif path.startswith(API) and not self._login.admits(
             headers.get("authorization"), cookie_parser(headers.get("cookie", ""))
         ):
@@ -76,6 +86,27 @@ class Guard:
         if not length.isdecimal() or int(length[:20]) > MAX_BODY_BYTES:
             return 413, _TOO_LONG
         return None
+
+
+def _is_of_another_site(headers: Headers) -> bool:
+    """Whether a browser says that a page of another site has it ask: it might be to log a person out."""
+    site = headers.get("sec-fetch-site")
+    if site is not None:
+        return site not in {"same-origin", "none"}
+    # Old browsers, and all without TLS. A proxy must then pass on the name that it was asked by.
+    _, _, asking = headers.get("origin", "").partition("://")
+    return "origin" in headers and asking.lower() != headers.get("host", "").lower()
+
+
+def _without_body(send: Send) -> Send:
+    """Return a `send` for the answer to HEAD."""
+
+    async def headers_only(message: Message) -> None:
+        if message["type"] == "http.response.body":
+            message = {**message, "body": b""}
+        await send(message)
+
+    return headers_only
 
 
 def _bounded(receive: Receive) -> Receive:

@@ -11,13 +11,16 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Final
 
 from starlette.concurrency import run_in_threadpool
 
 from penstock_registry.api.models import Overview, Problem
+from penstock_registry.api.problems import bug_for_clients
 from penstock_registry.exceptions import DatabaseUnavailable
 from servicekit.lifecycle import describe_bug
+from servicekit.logs import Limiter
 
 log = logging.getLogger(__name__)
 
@@ -77,6 +80,7 @@ class Live:
         self._keepalive_seconds = keepalive_seconds
         self._channels: dict[str | None, _Channel] = {}
         self._poller: asyncio.Task[None] | None = None
+        self._limiter = Limiter(every_seconds=60)
 
     @property
     def listeners(self) -> int:
@@ -127,13 +131,19 @@ class Live:
         try:
             overview = await run_in_threadpool(self._overview, stream)
         except DatabaseUnavailable as error:
-            problem = Problem(title="Service Unavailable", status=503, detail=str(error)).model_dump_json()
-            channel.tell("problem", problem, problem)
+            _tell_problem(channel, 503, str(error))
         except Exception as error:
-            log.error("cannot tell what is new: %s", describe_bug(error))  # noqa: TRY400
-            log.debug("live updates", exc_info=error)
+            if self._limiter.first(type(error)):
+                log.error("cannot tell what is new: %s", describe_bug(error))  # noqa: TRY400
+                log.debug("live updates", exc_info=error)
+            _tell_problem(channel, 500, bug_for_clients(error))
         else:
             channel.tell("overview", overview.model_dump_json(), overview.model_dump_json(exclude={"at"}))
+
+
+def _tell_problem(channel: _Channel, status: int, detail: str) -> None:
+    said = Problem(title=HTTPStatus(status).phrase, status=status, detail=detail).model_dump_json()
+    channel.tell("problem", said, said)
 
 
 async def _wait(event: asyncio.Event, seconds: float) -> None:

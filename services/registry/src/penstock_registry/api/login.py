@@ -1,4 +1,4 @@
-"""Who may ask, off loopback: who has the token, or a cookie that was given for it.
+"""Who may ask where there is a token: who has the token, or a cookie that was given for it.
 
 The cookie says until when it is good, signed with a key that is made of the token: registries that share a
 token accept each other's cookies, and a new token ends all of them.
@@ -6,6 +6,7 @@ token accept each other's cookies, and a new token ends all of them.
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import time
 from collections.abc import Callable, Mapping
@@ -14,7 +15,14 @@ from typing import Final
 
 COOKIE: Final = "penstock_login"
 COOKIE_SECONDS: Final = 12 * 3600
+WRONG_TOKEN_SECONDS = 0.5
+"""So long an answer to a wrong token takes."""
 _PURPOSE: Final = b"penstock registry: login cookie, version 1"
+
+
+async def hesitate() -> None:
+    """Let whoever guesses wait, and nobody else."""
+    await asyncio.sleep(WRONG_TOKEN_SECONDS)
 
 
 class Login:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 FileState = Literal[
     "discovered", "uploading", "uploaded", "delivered", "skipped", "rejected", "failed", "aborted"
@@ -329,6 +329,13 @@ class Lookup(Model):
     stream: str
     source: str | None = None
     paths: list[WantedPath] = Field(max_length=1000)
+
+    @field_validator("stream", "source")
+    @classmethod
+    def _unicode(cls, given: str | None) -> str | None:
+        if given is not None and any("\ud800" <= character <= "\udfff" for character in given):
+            raise ValueError("not Unicode (a lone surrogate)")
+        return given
 
 
 class Problem(Model):

@@ -12,7 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from penstock_registry.api.models import Problem
-from penstock_registry.exceptions import BadQuestion, DatabaseUnavailable
+from penstock_registry.exceptions import BadQuestion, DatabaseRefused, DatabaseUnavailable
 from servicekit.lifecycle import describe_bug
 
 log = logging.getLogger(__name__)
@@ -45,6 +45,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(BadQuestion, _bad_question)
     app.add_exception_handler(DatabaseUnavailable, _unavailable)
+    app.add_exception_handler(DatabaseRefused, _unavailable)
     app.add_exception_handler(Exception, _bug)
 
 
@@ -78,4 +79,9 @@ def _unavailable(_request: Request, error: Exception) -> Response:
 def _bug(request: Request, error: Exception) -> Response:
     log.error("%s %s: %s", request.method, request.url.path, describe_bug(error))
     log.debug("%s %s", request.method, request.url.path, exc_info=error)
-    return problem(500, f"this is a bug: {type(error).__name__}; the registry's log says where")
+    return problem(500, bug_for_clients(error))
+
+
+def bug_for_clients(error: Exception) -> str:
+    """Return what those who ask are told of an error that nobody foresaw."""
+    return f"this is a bug: {type(error).__name__}; the registry's log says where"
