@@ -22,6 +22,7 @@ _ABOUT_WATCHING = (
     "scan_interval_seconds",
     "polling_interval_seconds",
     "topic_check_seconds",
+    "send_all_on_stop",
     "max_resends",
     "control_port",
     "metrics_port",

@@ -100,7 +100,10 @@ class Uploader:
             self.health.ok("start")
             try:
                 self._loop(stop)
-                self._drain()
+                deadline = Deadline(self._settings.drain_seconds)
+                if self._settings.send_all_on_stop and self._only is None:
+                    self._send_all(deadline)
+                self._drain(deadline)
                 parts.reporting.stopped()
                 if self._only is not None:
                     self._interrupted(
@@ -145,15 +148,31 @@ class Uploader:
 
     def _loop(self, stop: StopSignal) -> None:
         while not stop.is_set():
-            try:
-                busy = self._turn()
-            except ProducerLost as lost:
-                self._producer_lost(lost)
-                busy = False
+            busy = self._turn_or_lose_producer()
             if self._only is not None and self._is_idle():
                 return
             if not busy:
                 self._wait(stop)
+
+    def _send_all(self, deadline: Deadline) -> None:
+        """Go on until all files that are there are acknowledged, or no time is left, or nothing can help."""
+        log.info("sending all that is there")
+        stop = StopSignal()  # the one that was given is set
+        questions = self._parts.questions
+        ticket = questions.begin_drain()
+        while not deadline.passed:
+            missing = questions.not_drained(ticket, [])
+            if not missing or missing.get("hopeless"):
+                return
+            if not self._turn_or_lose_producer():
+                self._wait(stop)
+
+    def _turn_or_lose_producer(self) -> bool:
+        try:
+            return self._turn()
+        except ProducerLost as lost:
+            self._producer_lost(lost)
+            return False
 
     def _turn(self) -> bool:
         """Do a little of everything; whether there may be more to do at once."""
@@ -202,9 +221,8 @@ class Uploader:
         self._wakeup.wait(timeout)
         self._wakeup.clear()
 
-    def _drain(self) -> None:
+    def _drain(self, deadline: Deadline) -> None:
         """Let what is on its way be acknowledged; files that are not read to their end go on next time."""
-        deadline = Deadline(self._settings.drain_seconds)
         transfers = self._parts.transfers
         try:
             settled = self._replace_producer_at is None

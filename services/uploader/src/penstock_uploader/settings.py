@@ -120,6 +120,14 @@ class UploaderSettings(ServiceSettings):
     drain_seconds: Seconds = Field(
         20.0, description="How long a stop may take, to let what is on its way be acknowledged."
     )
+    send_all_on_stop: bool = Field(
+        False,
+        description=(
+            "At a stop, first send all files that are there, within --drain-seconds: for a directory that "
+            "goes with the uploader, and whose writers have ended. By default what is not on its way yet "
+            "waits for the next start."
+        ),
+    )
     control_port: int = Field(
         0,
         ge=0,
