@@ -123,6 +123,7 @@ def test_the_services_read_what_the_stream_says(stream):
             assert told.after_receipt_from == list(stream.receipts_required)
             assert told.control_port == 8652
             assert told.drain_seconds == source.uploader.drain_seconds
+            assert told.send_all_on_stop == (source.uploader.mode == "Sidecar")
             assert told.source_id is not None
             assert told.source_id.startswith(stream.id)
             assert f"{told.root}/".startswith("/source/")

@@ -88,7 +88,7 @@ def inject(pod: Pod, stream: DirectoryStream, installation: Installation) -> Inj
         },
     ]
     warnings += _about_selection(pod, stream)
-    warnings += _about_completion(pod, spec, volume)
+    warnings += _about_completion(pod, spec, stream, volume)
     return Injection(tuple(patch), tuple(warnings))
 
 
@@ -207,16 +207,17 @@ def _about_selection(pod: Pod, stream: DirectoryStream) -> list[str]:
     return [warning]
 
 
-def _about_completion(pod: Pod, spec: Pod, volume: WatchedVolume) -> list[str]:
+def _about_completion(pod: Pod, spec: Pod, stream: DirectoryStream, volume: WatchedVolume) -> list[str]:
     owners = pod.get("metadata", {}).get("ownerReferences") or ()
     completes = spec.get("restartPolicy", "Always") != "Always" or any(
         owner.get("kind") == "Job" for owner in owners
     )
     if not (completes and volume.ends_with_pod):
         return []
+    seconds = stream.spec.source.uploader.drain_seconds
     warning = (
-        f"a Job does not wait for its sidecar, and volume {volume.name} goes with the pod: files that are "
-        f"not sent when its containers have ended are lost. Let its command end with: {WAIT_DRAINED}"
+        f"a Job does not wait for its sidecar, and volume {volume.name} goes with the pod: what is not sent "
+        f"{seconds} s after its containers have ended is lost. Let its command end with: {WAIT_DRAINED}"
     )
     return [warning]
 

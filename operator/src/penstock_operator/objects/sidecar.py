@@ -78,6 +78,8 @@ def sidecar(
     env = [
         from_field(POD_NAME, "metadata.name"),
         *variables(stream, mount_path=volume.mount_path, prefix=prefix),
+        # It ends after all who write, and there may never be another pod with this volume.
+        *settings(send_all_on_stop="true"),
         *_source_id(stream, volume),
     ]
     mounts: list[pods.Object] = [
