@@ -191,7 +191,7 @@ def test_a_broker_that_was_taken_for_the_controller_may_die(own_cluster):
     name = kafka.create_topic(partitions=3)
     topics = Topics(ServiceSettings(bootstrap_servers=cluster.bootstrap_servers), timeout=3.0)
     topics.describe(name)
-    taken = topics._admin.list_topics(timeout=10).controller_id
+    taken = topics._client[0].list_topics(timeout=10).controller_id
     cluster.brokers[taken - 1].kill()
 
     def described() -> bool:

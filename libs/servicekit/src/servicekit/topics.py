@@ -7,11 +7,12 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Final, TypeVar
+from typing import Final, Generic, TypeVar
 
 from confluent_kafka import IsolationLevel, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # it has no __all__
     AclOperation,
+    AdminClient,
     AlterConfigOpType,
     ConfigEntry,
     ConfigResource,
@@ -183,6 +184,21 @@ def receipts_config(stream: TopicInfo) -> dict[str, str]:
     return {"cleanup.policy": "delete", "retention.ms": str(milliseconds)}
 
 
+_Request = Callable[[AdminClient], Mapping[_Key, Future[_Answer]]]
+
+
+@dataclass(frozen=True)
+class _Asked(Generic[_Key, _Answer]):
+    """A request under way. It keeps its client: answers of one that is gone would never come."""
+
+    admin: AdminClient
+    health: ClientHealth
+    futures: Mapping[_Key, Future[_Answer]]
+
+    def answer(self, topic: str, future: Future[_Answer]) -> _Answer:
+        return answer(future, self.admin, self.health, topic)
+
+
 class Topics:
     """What topics are there and what they hold. One admin client; every call waits at most `timeout` seconds.
 
@@ -199,8 +215,8 @@ class Topics:
         self._connect()
 
     def _connect(self) -> None:
-        self._health = ClientHealth("admin", self._bootstrap, log_changes=False)
-        self._admin = make_admin(self._settings, health=self._health)
+        health = ClientHealth("admin", self._bootstrap, log_changes=False)
+        self._client = make_admin(self._settings, health=health), health
 
     def describe(self, topic: str) -> TopicInfo:
         """Return what the topic is like now."""
@@ -219,7 +235,7 @@ class Topics:
             return {}
         described = self._ask_each(
             {topic: topic for topic in wanted},
-            lambda: self._admin.describe_topics(TopicCollection(wanted), request_timeout=self._timeout),
+            lambda admin: admin.describe_topics(TopicCollection(wanted), request_timeout=self._timeout),
         )
         found: dict[str, TopicInfo | PenstockError] = {}
         configs = self._configs_of(
@@ -250,14 +266,14 @@ class Topics:
         wanted = sorted(set(topics))
         if not wanted:
             return {}
-        described = self._request(
+        asked = self._request(
             ", ".join(wanted),
-            lambda: self._admin.describe_topics(TopicCollection(wanted), request_timeout=self._timeout),
+            lambda admin: admin.describe_topics(TopicCollection(wanted), request_timeout=self._timeout),
         )
         found = {}
-        for topic, future in described.items():
+        for topic, future in asked.futures.items():
             try:
-                found[topic] = _printed(self._await(topic, future).topic_id)
+                found[topic] = _printed(self._await(topic, asked, future).topic_id)
             except (UnknownTopic, NotAuthorized):
                 continue
         return found
@@ -266,7 +282,7 @@ class Topics:
         """Whether the brokers let us write the topic: they are asked, nothing is written for that."""
         described = self._ask(
             topic,
-            lambda: self._admin.describe_topics(
+            lambda admin: admin.describe_topics(
                 TopicCollection([topic]), include_authorized_operations=True, request_timeout=self._timeout
             ),
         )
@@ -278,7 +294,7 @@ class Topics:
         if not resources:
             return {}
         answers = self._ask_each(
-            resources, lambda: self._admin.describe_configs(list(resources), request_timeout=self._timeout)
+            resources, lambda admin: admin.describe_configs(list(resources), request_timeout=self._timeout)
         )
         return {
             resources[resource]: answered
@@ -324,7 +340,7 @@ class Topics:
         asked = {TopicPartition(*partition): partition for partition in partitions}
         answers = self._ask_each(
             {key: topic for key, (topic, _) in asked.items()},
-            lambda: self._admin.list_offsets(
+            lambda admin: admin.list_offsets(
                 dict.fromkeys(asked, spec),
                 isolation_level=IsolationLevel.READ_UNCOMMITTED,
                 request_timeout=self._timeout,
@@ -348,7 +364,7 @@ class Topics:
         try:
             answers = self._ask(
                 ", ".join(topics),
-                lambda: self._admin.list_offsets(
+                lambda admin: admin.list_offsets(
                     asked, isolation_level=IsolationLevel.READ_UNCOMMITTED, request_timeout=self._timeout
                 ),
             )
@@ -398,7 +414,7 @@ class Topics:
         config = dict(config or {})
         new = NewTopic(name, num_partitions=partitions, replication_factor=replication_factor, config=config)
         try:
-            self._ask(name, lambda: self._admin.create_topics([new], request_timeout=self._timeout))
+            self._ask(name, lambda admin: admin.create_topics([new], request_timeout=self._timeout))
         except NotAuthorized as error:
             raise self._ask_someone(error, name, partitions, replication_factor, config) from None
         log.info("topic %s made, with %d partitions", name, partitions)
@@ -418,7 +434,7 @@ class Topics:
         """Let the topic have `total` partitions, more than it has now."""
         self._ask(
             topic,
-            lambda: self._admin.create_partitions(
+            lambda admin: admin.create_partitions(
                 [NewPartitions(topic, total)], request_timeout=self._timeout
             ),
         )
@@ -433,14 +449,14 @@ class Topics:
         resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=changes)
         self._ask(
             topic,
-            lambda: self._admin.incremental_alter_configs([resource], request_timeout=self._timeout),
+            lambda admin: admin.incremental_alter_configs([resource], request_timeout=self._timeout),
         )
         log.info("topic %s: %s set", topic, ", ".join(sorted(config)))
 
     def delete(self, topic: str) -> bool:
         """Delete the topic and all that it holds; False if there was none."""
         try:
-            self._ask(topic, lambda: self._admin.delete_topics([topic], request_timeout=self._timeout))
+            self._ask(topic, lambda admin: admin.delete_topics([topic], request_timeout=self._timeout))
         except UnknownTopic:
             return False
         log.info("topic %s deleted", topic)
@@ -466,15 +482,16 @@ class Topics:
         )
 
     def _ask_each(
-        self, topics: Mapping[_Key, str], request: Callable[[], Mapping[_Key, Future[_Answer]]]
+        self, topics: Mapping[_Key, str], request: _Request[_Key, _Answer]
     ) -> dict[_Key, _Answer | PenstockError]:
         """Ask for many at once: one that goes wrong is an answer, what is wrong for all of them is raised."""
+        asked = self._request(", ".join(sorted(set(topics.values()))), request)
         found: dict[_Key, _Answer | PenstockError] = {}
-        for key, future in self._request(", ".join(sorted(set(topics.values()))), request).items():
+        for key, future in asked.futures.items():
             try:
-                found[key] = answer(future, self._admin, self._health, topics[key])
+                found[key] = asked.answer(topics[key], future)
             except PenstockError as error:
-                if isinstance(error, NotAuthorized) and error is self._health.last_error:
+                if isinstance(error, NotAuthorized) and error is asked.health.last_error:
                     raise  # refused credentials, not a missing ACL
                 found[key] = error
         away = [answered for answered in found.values() if isinstance(answered, KafkaUnavailable)]
@@ -484,21 +501,21 @@ class Topics:
             raise away[0]
         return found
 
-    def _ask(self, topic: str, request: Callable[[], Mapping[_Key, Future[_Answer]]]) -> dict[_Key, _Answer]:
-        return {key: self._await(topic, future) for key, future in self._request(topic, request).items()}
+    def _ask(self, topic: str, request: _Request[_Key, _Answer]) -> dict[_Key, _Answer]:
+        asked = self._request(topic, request)
+        return {key: self._await(topic, asked, future) for key, future in asked.futures.items()}
 
-    def _request(
-        self, topic: str, request: Callable[[], Mapping[_Key, Future[_Answer]]]
-    ) -> Mapping[_Key, Future[_Answer]]:
-        self._health.last_error = None  # what was wrong at an earlier request may be mended
+    def _request(self, topic: str, request: _Request[_Key, _Answer]) -> _Asked[_Key, _Answer]:
+        admin, health = self._client
+        health.last_error = None  # what was wrong at an earlier request may be mended
         try:
-            return request()
+            return _Asked(admin, health, request(admin))
         except KafkaException as error:
             raise explain_kafka(error, topic=topic, bootstrap=self._bootstrap) from None
 
-    def _await(self, topic: str, future: Future[_Answer]) -> _Answer:
+    def _await(self, topic: str, asked: _Asked[_Key, _Answer], future: Future[_Answer]) -> _Answer:
         try:
-            return answer(future, self._admin, self._health, topic)
+            return asked.answer(topic, future)
         except KafkaUnavailable:
             # A client that takes a broker which died for the controller waits for that one, until it renews
             # its metadata in some minutes. A new client asks whoever is there.

@@ -80,9 +80,15 @@ class Cluster:
                 self._away = (told, time.monotonic() + AWAY_SECONDS)
             self.replace_admin()
             raise told.with_traceback(None) from None
+        except PenstockError:
+            self._answered()
+            raise
         else:
-            with self._lock:
-                self._away = None
+            self._answered()
+
+    def _answered(self) -> None:
+        with self._lock:
+            self._away = None
 
     def admin(self) -> tuple[AdminClient, ClientHealth]:
         """Return the client for what `topics` does not know, and its health."""
