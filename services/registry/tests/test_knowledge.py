@@ -169,7 +169,7 @@ def test_a_receipt_that_is_repeated_later_and_knows_less_changes_nothing_but_the
         (delivered(source_id="a\0b"), "source_id: contains a NUL"),
         (delivered(source_id="\udcff"), "source_id: not Unicode"),
         (delivered(source_id="s" * 1025), "source_id: longer than 1024 bytes"),
-        (delivered(size=2**63), "size: too large"),
+        (delivered(size=2**53), "size: too large"),
         (delivered(size=-2), "size: negative"),
         (delivered(partition=2**31), "partition: too large"),
         (delivered(visible_at=float("nan")), "visible_at"),

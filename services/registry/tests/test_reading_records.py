@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chunkproto.native import HEADER
 from penstock_registry.records import REASON_CHARACTERS, KnownTopics, TopicKind, reason_of
 from penstock_registry.store.batch import Beat
-from servicekit.events import FileDelivered, FileDiscovered, ServiceHeartbeat, encode
+from servicekit.events import FileDelivered, FileDiscovered, FileUploading, ServiceHeartbeat, encode
 from servicekit.exceptions import NotOurEvent
 
 TOPICS = KnownTopics(events="penstock.events", heartbeats=["msi-beats"])
@@ -26,9 +27,9 @@ def understood(topic, event, topics=TOPICS):
     return topics.understand(topic, *encode(event))
 
 
-def refused(topic, event):
+def refused(topic, event, **record):
     with pytest.raises(NotOurEvent) as refusal:
-        understood(topic, event)
+        TOPICS.understand(topic, *encode(event), **record)
     return str(refusal.value)
 
 
@@ -62,6 +63,58 @@ class TestWhoMaySayWhat:
 
     def test_what_no_database_can_hold_is_refused_before_it_gets_there(self):
         assert "NUL" in refused("penstock.events", DISCOVERED.model_copy(update={"source_id": "a\0b"}))
+
+    def test_the_content_of_a_file_is_no_event(self):
+        headers = [("other", b""), (HEADER, b"anything")]
+
+        assert "record of a file" in refused("raw.receipts", DELIVERED, headers=headers)
+        assert "record of a file" in refused("penstock.events", HEARTBEAT, headers=headers)
+
+
+class TestClocks:
+    WRITTEN = 1.8e9
+
+    def test_may_be_an_hour_ahead_of_the_record(self):
+        ahead = HEARTBEAT.model_copy(update={"time": self.WRITTEN + 3599})
+
+        assert TOPICS.understand("penstock.events", *encode(ahead), written_at=self.WRITTEN) == ahead
+
+    @pytest.mark.parametrize("event", [HEARTBEAT, DISCOVERED, DELIVERED])
+    def test_of_the_future_are_put_aside(self, event):
+        topic = "raw.receipts" if event is DELIVERED else "penstock.events"
+        ahead = event.model_copy(update={"time": self.WRITTEN + 3601})
+
+        assert refused(topic, ahead, written_at=self.WRITTEN).startswith("time: more than an hour")
+
+    def test_of_deliveries_count_too(self):
+        ahead = DELIVERED.model_copy(update={"visible_at": self.WRITTEN + 3601})
+
+        assert refused("raw.receipts", ahead, written_at=self.WRITTEN).startswith("visible_at: more than")
+
+    def test_of_openmsistream_too(self):
+        key, value = b"p_heartbeat", b'{"timestamp": "2036-01-31T12:00:00"}'
+
+        with pytest.raises(NotOurEvent, match="time: more than an hour"):
+            TOPICS.understand("msi-beats", key, value, written_at=self.WRITTEN)
+
+
+class TestUploadIds:
+    @pytest.mark.parametrize(
+        "upload_id", ["ffffffff-ffff-ffff-ffff-ffffffffffff", "5f3b9c1e-8d1c-4c56-9a39-2f6f5a1b7c11"]
+    )
+    def test_are_of_version_7(self, upload_id):
+        forged = DELIVERED.model_copy(update={"upload_id": upload_id})
+
+        assert refused("raw.receipts", forged) == "upload_id: no UUIDv7"
+
+    @pytest.mark.parametrize("field", ["upload_id", "version"])
+    def test_of_the_future_would_outrank_all_real_ones(self, field):
+        told = FileUploading(
+            time=1.8e9, upload_id=UPLOAD, bytes_done=1, source_id="lab", path="a", size=5, topic="raw"
+        )
+        forged = told.model_copy(update={field: "ffffffff-ffff-7fff-bfff-ffffffffffff"})
+
+        assert refused("penstock.events", forged, written_at=1.8e9).startswith(f"{field}: more than an hour")
 
 
 class TestPatterns:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
-from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
+from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Consumer, KafkaException, Message, TopicPartition
 
 from penstock_registry import metrics
 from penstock_registry.assignment import where_to_start
@@ -164,17 +164,22 @@ class Membership:
     def _understand(self, message: Message, place: Place, topic_id: str, offset: int) -> Reading:
         kind = self._known.kind_of(place[0])
         key, value = _bytes_of(message.key()), _bytes_of(message.value())
+        timestamp_kind, milliseconds = message.timestamp()
+        written_at = None if timestamp_kind == TIMESTAMP_NOT_AVAILABLE else max(0, milliseconds) / 1000
         reading = Reading(
             kind=kind,
             place=place,
             topic_id=topic_id,
             offset=offset,
-            at=min(max(0, message.timestamp()[1]) / 1000, time.time()),
+            at=time.time() if written_at is None else min(written_at, time.time()),
             head=(value or b"")[:HEAD_BYTES],
         )
         metrics.RECORDS.labels(kind).inc()
         try:
-            return replace(reading, said=self._known.understand(place[0], key, value))
+            said = self._known.understand(
+                place[0], key, value, headers=_headers_of(message), written_at=written_at
+            )
+            return replace(reading, said=said)
         except NotOurEvent as problem:
             return put_aside(reading, problem)
 
@@ -287,6 +292,11 @@ class Membership:
         self._health.problem("reading", str(error))
         if self._limiter.first(type(error)):
             log.warning("%s", error)
+
+
+def _headers_of(message: Message) -> list[tuple[str, object]]:
+    headers = message.headers() or []
+    return list(headers.items() if isinstance(headers, dict) else headers)
 
 
 def _bytes_of(part: str | bytes | None) -> bytes | None:

@@ -7,12 +7,13 @@ name, telemetry only on the events topic. So whoever may write telemetry cannot 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from typing import Final
 
+from chunkproto.native import HEADER
 from penstock_registry import openmsi
-from penstock_registry.knowledge import check
+from penstock_registry.knowledge import check, check_not_ahead
 from penstock_registry.store.batch import Beat
 from servicekit.events import Event, Receipt, decode, receipts_topic
 from servicekit.exceptions import NotOurEvent
@@ -55,13 +56,28 @@ class KnownTopics:
         """Return what is said on a topic that one of the patterns matches."""
         return self._kinds.get(topic, TopicKind.RECEIPTS)
 
-    def understand(self, topic: str, key: bytes | None, value: bytes | None) -> Event | Beat:
-        """Return what a record says. Raises NotOurEvent, with the reason, if it says nothing."""
+    def understand(
+        self,
+        topic: str,
+        key: bytes | None,
+        value: bytes | None,
+        *,
+        headers: Sequence[tuple[str, object]] | None = None,
+        written_at: float | None = None,
+    ) -> Event | Beat:
+        """Return what a record says. Raises NotOurEvent, with the reason, if it says nothing.
+
+        `written_at` is the record's timestamp, None if it has none.
+        """
+        if any(name == HEADER for name, _ in headers or ()):
+            raise NotOurEvent("a record of a file: what is in files counts as nothing that anybody says")
         if not value:
             raise NotOurEvent("an empty record")
         kind = self.kind_of(topic)
         if kind is TopicKind.OPENMSI:
-            return openmsi.decode(topic, key, value)
+            beat = openmsi.decode(topic, key, value)
+            check_not_ahead("time", beat.at, written_at)
+            return beat
         event = decode(value)
         if isinstance(event, Receipt):
             if kind is not TopicKind.RECEIPTS:
@@ -70,7 +86,7 @@ class KnownTopics:
                 raise NotOurEvent(f"{event.type} of another stream: {event.topic!r}")
         elif kind is not TopicKind.EVENTS:
             raise NotOurEvent(f"{event.type} counts only on the topic with telemetry")
-        check(event)
+        check(event, written_at)
         return event
 
 

@@ -5,7 +5,7 @@ idempotent, so neither order nor repetition matters. What a file's state is, and
 totals are made of, are functions of joined rows.
 """
 
-from penstock_registry.knowledge.checking import check
+from penstock_registry.knowledge.checking import check, check_not_ahead
 from penstock_registry.knowledge.facts import Facts
 from penstock_registry.knowledge.rows import (
     FileRow,
@@ -40,6 +40,7 @@ __all__ = [
     "Sums",
     "UploadRow",
     "check",
+    "check_not_ahead",
     "failed_for",
     "in_counts",
     "in_throughput",

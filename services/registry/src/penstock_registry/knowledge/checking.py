@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterable
 from functools import lru_cache
 from typing import Final
-from uuid import UUID
 
+from chunkproto import InvalidRecord, UploadId
 from servicekit.events import (
     Event,
     FileAborted,
@@ -33,14 +33,22 @@ MAX_STATUS_BYTES: Final = 65_536
 MAX_ADDRESSEES: Final = 1000
 _INT32: Final = 2**31
 _INT64: Final = 2**63
+_MOST_BYTES: Final = 2**53
+"""8 PiB: no file is so large, and every JSON reader knows smaller numbers exactly."""
+AHEAD_SECONDS: Final = 3600.0
+"""A clock may be so far ahead of the record's: what is later would outrank for good all that is true."""
 _YEAR_2200: Final = 7_258_118_400.0
 _TOPIC = re.compile(r"[a-zA-Z0-9._-]{1,249}")
 _DIGEST = re.compile(r"[0-9a-fA-F]{64}")
 
 
-def check(event: Event) -> None:
-    """Raise NotOurEvent, with the reason, if it says what cannot be."""
+def check(event: Event, written_at: float | None = None) -> None:
+    """Raise NotOurEvent, with the reason, if it says what cannot be.
+
+    `written_at` is the time of its record; what it tells of cannot have happened long after.
+    """
     _time("time", event.time)
+    check_not_ahead("time", event.time, written_at)
     if isinstance(event, ServiceHeartbeat):
         _check_heartbeat(event)
         return
@@ -58,20 +66,32 @@ def check(event: Event) -> None:
         _number("to_offset", event.to_offset, _INT64)
     elif isinstance(event, (UploadReceipt, UploadTelemetry)):
         _check_file(event)
+        _check_ids(event, written_at)
+        if isinstance(event, FileDelivered) and event.visible_at is not None:
+            check_not_ahead("visible_at", event.visible_at, written_at)
+
+
+def check_not_ahead(name: str, at: float, written_at: float | None) -> None:
+    """Raise NotOurEvent if a time lies too far behind the one at which its record was written."""
+    if written_at is not None and at > written_at + AHEAD_SECONDS:
+        raise NotOurEvent(f"{name}: more than an hour after its record was written")
+
+
+def _check_ids(event: UploadReceipt | UploadTelemetry, written_at: float | None) -> None:
+    if event.upload_id or not isinstance(event, (FileRejected, FileFailed, FileDiscovered)):
+        _upload_id("upload_id", event.upload_id, written_at)
+    if isinstance(event, (FileUploading, FileUploaded)) and event.version:
+        _upload_id("version", event.version, written_at)
 
 
 def _check_file(event: UploadReceipt | UploadTelemetry) -> None:
     _id("source_id", event.source_id, needed=isinstance(event, UploadTelemetry))
     _path("path", event.path, needed=isinstance(event, UploadTelemetry))
     if event.size != -1:  # not known
-        _number("size", event.size, _INT64)
-    if event.upload_id or not isinstance(event, (FileRejected, FileFailed, FileDiscovered)):
-        _uuid("upload_id", event.upload_id)
+        _number("size", event.size, _MOST_BYTES)
     if isinstance(event, UploadReceipt):
         _number("offset", event.offset, _INT64)
     if isinstance(event, (FileUploading, FileUploaded)):
-        if event.version:
-            _uuid("version", event.version)
         if len(event.to) > MAX_ADDRESSEES:
             raise NotOurEvent(f"to: more than {MAX_ADDRESSEES} destinations")
         for name in event.to:
@@ -83,7 +103,7 @@ def _check_file(event: UploadReceipt | UploadTelemetry) -> None:
             _path("delivered_as", event.delivered_as)
         _times(closed_at=event.closed_at, visible_at=event.visible_at)
     elif isinstance(event, FileUploading):
-        _number("bytes_done", event.bytes_done, _INT64)
+        _number("bytes_done", event.bytes_done, _MOST_BYTES)
     elif isinstance(event, FileUploaded):
         _number("partition", event.partition, _INT32)
         _number("first_offset", event.first_offset, _INT64)
@@ -113,7 +133,7 @@ def check_beat(at: float, texts: Iterable[str], counters: Iterable[int], status:
     for text in texts:
         _id("an id or name", text)
     for count in counters:
-        _number("a counter", count, _INT64)
+        _number("a counter", count, _MOST_BYTES)
     try:
         raw = json.dumps(status, ensure_ascii=False, allow_nan=False).encode()
     except (ValueError, TypeError, RecursionError) as error:
@@ -131,11 +151,12 @@ def check_topic(topic: str) -> None:
         raise NotOurEvent("topic: no name of a topic")
 
 
-def _uuid(name: str, text: str) -> None:
+def _upload_id(name: str, text: str, written_at: float | None) -> None:
     try:
-        UUID(text)
-    except ValueError:
-        raise NotOurEvent(f"{name}: no UUID") from None
+        began = UploadId.parse(text).milliseconds / 1000
+    except InvalidRecord:
+        raise NotOurEvent(f"{name}: no UUIDv7") from None
+    check_not_ahead(name, began, written_at)
 
 
 def _number(name: str, value: int, limit: int) -> None:

@@ -292,7 +292,11 @@ def shortened(text: str) -> str:
 
 
 def _unnamed(event: Receipt) -> UUID:
-    """Return an id for what was refused without being understood: that of the record it was in."""
+    """Return an id for what was refused without being understood: that of the record it was in.
+
+    It is below all real ones: nothing that is known of an upload is less true for it.
+    """
     record = f"{event.topic_id}/{event.partition}/{getattr(event, 'offset', -1)}"
     number = int.from_bytes(blake3(record.encode()).digest(16), "big")
-    return UUID(int=number & ~(0xF << 76 | 0x3 << 62) | 0x8 << 76 | 0x2 << 62)  # version 8: of our own making
+    tail = number & (1 << 80) - 1 & ~(0xF << 76 | 0x3 << 62)
+    return UUID(int=tail | 0x8 << 76 | 0x2 << 62)  # version 8: of our own making

@@ -11,6 +11,8 @@ from penstock_registry.knowledge.rows import FileRow, Outcome, ReceiptRow, Uploa
 from penstock_registry.knowledge.state import current_answers
 from penstock_registry.store.schema import IN_KAFKA
 
+MOST: Final = 2**56
+"""Sums go no further: 64 PiB. Only what is made up comes there, and it must not stop what is true."""
 STEPS: Final = (60, 3600)
 """How long the steps of `throughput` are, in seconds."""
 
@@ -40,7 +42,7 @@ class Sums(Generic[K]):
         """Yield key, files and bytes of what is not zero, in order of keys."""
         for key, (files, size) in sorted(self._sums.items()):
             if files or size:
-                yield key, files, size
+                yield key, max(-MOST, min(files, MOST)), max(-MOST, min(size, MOST))
 
 
 def in_counts(file: FileRow) -> list[tuple[CountKey, int]]:

@@ -40,6 +40,8 @@ from sqlalchemy.sql.base import ReadOnlyColumnCollection
 from sqlalchemy.sql.dml import Insert
 from sqlalchemy.types import UserDefinedType
 
+from penstock_registry.knowledge.sums import MOST
+
 Row: TypeAlias = tuple[Any, ...]
 Excluded: TypeAlias = ReadOnlyColumnCollection[str, Any]
 """The row that met an existing one."""
@@ -53,8 +55,12 @@ def replaced(table: Table, excluded: Excluded) -> Mapping[str, ColumnElement[Any
 
 
 def added(table: Table, excluded: Excluded) -> Mapping[str, ColumnElement[Any]]:
-    """Add files and bytes to those that are there."""
-    return {name: table.c[name] + excluded[name] for name in ("files", "bytes")}
+    """Add files and bytes to those that are there, within what the columns can hold."""
+    return {name: _bounded(table.c[name] + excluded[name]) for name in ("files", "bytes")}
+
+
+def _bounded(amount: ColumnElement[int]) -> ColumnElement[int]:
+    return case((amount > MOST, MOST), (amount < 0, 0), else_=amount)
 
 
 def later_total(table: Table, excluded: Excluded) -> Mapping[str, ColumnElement[Any]]:

@@ -7,10 +7,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, ColumnElement, Connection, Row, Select, case, cast, func, select
+from sqlalchemy import BigInteger, ColumnElement, Connection, Float, Row, Select, case, cast, func, select
 
 from penstock_registry import health
 from penstock_registry.api import models
+from penstock_registry.knowledge.sums import MOST
 from penstock_registry.store.schema import (
     IN_KAFKA,
     counts,
@@ -112,8 +113,9 @@ def _read_throughput(connection: Connection, now: float, key: int | None, facts:
 
 
 def _sum_of(amounts: ColumnElement[int]) -> ColumnElement[int]:
-    # PostgreSQL's sum of such numbers has any number of digits, which takes long to read.
-    return cast(func.sum(amounts), BigInteger)
+    # As floats: SQLite's sum of integers can overflow, PostgreSQL's has digits that take long to read.
+    total = func.sum(cast(amounts, Float))
+    return cast(case((total > MOST, MOST), else_=total), BigInteger)
 
 
 def _minute(now: float) -> int:
