@@ -135,15 +135,16 @@ class RegistryClient:
         statuses = [service.status for service in services if service.status.get("topic") == stream]
         return list(dict.fromkeys(str(status[key]) for status in statuses if status.get(key)))
 
-    def lookup(self, stream: str, source: str | None, paths: Sequence[str]) -> Files:
-        """Return what is known of files by their paths, at most LOOKUP_AT_ONCE; unknown ones are left out."""
-        question: dict[str, Any] = {"stream": stream, "paths": [as_wanted(path) for path in paths]}
-        if source is not None:
-            question["source"] = source
+    def lookup(self, stream: str, paths: Sequence[str]) -> Files:
+        """Return what is known of files by their paths, at most LOOKUP_AT_ONCE; of all sources.
+
+        Unknown ones are left out.
+        """
+        question = {"stream": stream, "paths": [as_wanted(path) for path in paths]}
         found = self._read(Files, self._ask("/files/lookup", json.dumps(question).encode()))
         if found.next is not None and len(paths) > 1:
             half = len(paths) // 2
-            first, second = (self.lookup(stream, source, part) for part in (paths[:half], paths[half:]))
+            first, second = (self.lookup(stream, part) for part in (paths[:half], paths[half:]))
             return Files(items=first.items + second.items)
         return found
 

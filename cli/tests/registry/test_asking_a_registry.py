@@ -187,7 +187,7 @@ def test_an_answer_without_end_does_not_fill_our_memory(registry, monkeypatch):
 
 def test_paths_that_are_not_utf8_are_asked_for_exactly(registry):
     registry.tell("/files/lookup", {"items": [], "next": None})
-    client(registry).lookup("s", None, ["plain", "b\udcff"])
+    client(registry).lookup("s", ["plain", "b\udcff"])
     asked = json.loads(registry.asked[0].body)
     assert asked == {"stream": "s", "paths": [{"path": "plain"}, {"path_base64": "Yv8="}]}
 
@@ -198,11 +198,10 @@ def test_a_long_answer_to_a_lookup_is_asked_for_in_parts(registry):
         return says({"items": [], "next": "more" if len(paths) > 2 else None})
 
     registry.routes["/api/v1/files/lookup"] = some
-    client(registry).lookup("s", "here", [f"{n}" for n in range(7)])
+    client(registry).lookup("s", [f"{n}" for n in range(7)])
     parts = [json.loads(asked.body) for asked in registry.asked]
     complete = [path["path"] for part in parts if len(part["paths"]) <= 2 for path in part["paths"]]
     assert complete == [f"{n}" for n in range(7)]
-    assert all(part["source"] == "here" for part in parts)
 
 
 @pytest.mark.parametrize(

@@ -42,9 +42,14 @@ def known(*answers: Answer, state: str = "uploaded", digest: str | None = V2, **
     return KnownFile(state=state, digest=digest, answers=list(answers), **fields | given)
 
 
-def verdict(*files: KnownFile, destination: str | None = "archive", history: FileDetail | None = None):
+def verdict(
+    *files: KnownFile,
+    destination: str | None = "archive",
+    history: FileDetail | None = None,
+    source: str | None = None,
+):
     histories = {history.id: history} if history is not None else {}
-    return judge(HERE, files, destination, histories)
+    return judge(HERE, files, destination, histories, source)
 
 
 def test_a_receipt_for_exactly_these_bytes_is_arrival():
@@ -54,6 +59,20 @@ def test_a_receipt_for_exactly_these_bytes_is_arrival():
 @pytest.mark.parametrize("state", ["discovered", "uploading", "uploaded", "delivered", "rejected", "failed"])
 def test_it_stays_arrived_whatever_else_happens_to_it(state):
     assert verdict(known(answer(digest=V2), state=state)).verdict is Verdict.ARRIVED
+
+
+@pytest.mark.parametrize(
+    ("newer", "expected"),
+    [
+        ({"state": "uploaded", "digest": V1}, Verdict.CHANGED),
+        ({"state": "uploading", "digest": None, "bytes_done": 42}, Verdict.ON_ITS_WAY),
+        ({"state": "uploaded", "digest": V2}, Verdict.ARRIVED),
+        ({"state": "aborted", "digest": None}, Verdict.ARRIVED),
+    ],
+    ids=["other bytes in Kafka", "bytes that nobody knows yet", "the same bytes again", "given up"],
+)
+def test_what_is_about_to_be_replaced_has_not_arrived(newer, expected):
+    assert verdict(known(answer(digest=V2, current=False), **newer)).verdict is expected
 
 
 def test_a_receipt_of_another_destination_proves_nothing():
@@ -306,9 +325,10 @@ class TestSeveralSources:
         other = known(
             answer(digest=V1, at=2.0), state="delivered", digest=V1, id=upload_id(2000), source="there"
         )
-        found = verdict(mine, other)
-        assert found.verdict is Verdict.CHANGED
-        assert "another source's" in found.why
+        for source in (None, "here"):
+            found = verdict(mine, other, source=source)
+            assert found.verdict is Verdict.CHANGED
+            assert "another source's" in found.why
 
     def test_a_refusal_of_another_source_takes_nothing_away(self):
         mine = known(answer(digest=V2, at=1.0), state="delivered")
@@ -316,3 +336,7 @@ class TestSeveralSources:
             answer(outcome="rejected", reason="source-conflict", at=2.0), state="rejected", id=upload_id(2000)
         )
         assert verdict(mine, other).verdict is Verdict.ARRIVED
+
+    def test_what_only_another_source_has_sent_never_left_this_one(self):
+        other = known(answer(digest=V1), state="delivered", digest=V1, source="there")
+        assert verdict(other, source="here").verdict is Verdict.NEVER_LEFT

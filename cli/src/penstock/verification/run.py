@@ -72,13 +72,14 @@ def check(
     wanted = [source.wire(file.path) for file in batch if file.digest is not None]
     known: dict[str, list[KnownFile]] = {}
     histories: dict[UUID, FileDetail] = {}
-    for found in client.lookup(stream, source.source_id, wanted).items if wanted else ():
+    # Of all sources: another one's file of the same path may have replaced ours.
+    for found in client.lookup(stream, wanted).items if wanted else ():
         known.setdefault(found.name, []).append(found)
-        if wants_history(found):
+        if source.source_id in (None, found.source) and wants_history(found):
             histories[found.id] = client.file(found.id)
     for file in batch:
         wire = source.wire(file.path)
-        findings = _findings(file, wire, known.get(wire, []), destinations, histories)
+        findings = _findings(file, wire, known.get(wire, []), destinations, histories, source.source_id)
         yield Checked(source.relative(file.path), wire, file.size, file.digest, findings)
 
 
@@ -88,13 +89,14 @@ def _findings(
     known: Sequence[KnownFile],
     destinations: tuple[str, ...],
     histories: Mapping[UUID, FileDetail],
+    source_id: str | None,
 ) -> dict[str, Finding]:
     names = destinations or (NOBODY,)
     if file.digest is None:
         verdict = Verdict.CHANGING if file.changing else Verdict.UNREADABLE
         return dict.fromkeys(names, Finding(verdict, file.problem))
     here = Here(wire, file.size, file.digest)
-    return {name: judge(here, known, name or None, histories) for name in names}
+    return {name: judge(here, known, name or None, histories, source_id) for name in names}
 
 
 def whose_receipts(question: Question, client: RegistryClient) -> tuple[str, ...]:

@@ -58,27 +58,32 @@ class Finding:
 
 
 def judge(
-    here: Here, known: Sequence[KnownFile], destination: str | None, histories: Mapping[UUID, FileDetail]
+    here: Here,
+    known: Sequence[KnownFile],
+    destination: str | None,
+    histories: Mapping[UUID, FileDetail],
+    source: str | None = None,
 ) -> Finding:
     """Say what became of a file at a destination; None: no destination has ever answered.
 
     What other destinations rejected or skipped, and what the source gave up for them, changes nothing; that
-    they have it only tells that Kafka has it, too. `known` are the files of this path, of one source or of
-    several. `histories` has those of `wants_history`.
+    they have it only tells that Kafka has it, too. `known` are the files of this path, of all sources; it is
+    `source` that is asked about, or None: nobody knows which. `histories` has those of `wants_history`.
     """
-    if not known:
-        return Finding(Verdict.NEVER_LEFT, "the registry has never heard of it")
     receipts = [
-        answer
+        (answer, file)
         for file in known
         for answer in file.answers
         if answer.destination == destination and answer.outcome == "delivered"
     ]
     # Of several sources the last one to be delivered is what stands at the destination.
-    newest = max(receipts, key=lambda answer: answer.at, default=None)
-    if newest is not None and newest.digest == here.digest:
+    newest, its_file = max(receipts, key=lambda one: one[0].at, default=(None, None))
+    if newest is not None and newest.digest == here.digest and _stands(newest, its_file):
         return Finding(Verdict.ARRIVED, answer=newest)
-    # Which of several sources is meant nobody has said: one with our bytes, or else the last one heard of.
+    known = [file for file in known if source is None or file.source == source]
+    if not known:
+        return Finding(Verdict.NEVER_LEFT, "the registry has never heard of it")
+    # Which of several sources is meant nobody may know: one with our bytes, or else the last one heard of.
     file = max(known, key=lambda file: (here.digest in _in_kafka(file), file.last_at))
     history = histories.get(file.id)
     answer = next((answer for answer in file.answers if answer.destination == destination), None)
@@ -86,6 +91,13 @@ def judge(
     if answer is not None and answer.current:
         return _answered(here, file, sending, answer, history)
     return _unanswered(here, file, sending, answer, history)
+
+
+def _stands(receipt: Answer, file: KnownFile | None) -> bool:
+    """Whether what was receipted is not about to be replaced by other bytes, as far as anyone has heard."""
+    if receipt.current or file is None:
+        return True
+    return file.digest == receipt.digest or file.state == "aborted"
 
 
 def wants_history(file: KnownFile) -> bool:
