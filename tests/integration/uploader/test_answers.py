@@ -118,14 +118,14 @@ def test_after_so_many_times_the_file_is_failed_and_visible(stream: Stream):
     for number in range(3):
         eventually(lambda number=number: len(complete(stream)) == number + 1)
         tell(stream, rejection(stream, complete(stream)[-1], "poor", "expired"))
-    saying(stream.services[-1], "poor refuses a: expired")
+    saying(stream.services[-1], "poor has rejected a: expired")
     assert len(complete(stream)) == 3
 
 
 def test_a_rejection_that_sending_again_does_not_mend_is_failed_at_once(stream: Stream):
     first = sent_once(stream)
     tell(stream, rejection(stream, first, "other", "source-conflict"))
-    saying(stream.services[-1], "other refuses a: source-conflict")
+    saying(stream.services[-1], "other has rejected a: source-conflict")
     assert len(complete(stream)) == 1
 
 

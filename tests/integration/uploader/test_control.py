@@ -61,9 +61,9 @@ def test_drained_does_not_wait_for_what_will_never_come(stream: Stream):
     await_on_topic(stream, {"a": b"a"})
     [sent] = uploads(stream.kafka, stream.topic)
     tell(stream, rejection(stream, sent, "one", "too-large"))
-    eventually(lambda: [f["state"] for f in control(stream).files()] == ["failed"])
+    eventually(lambda: [f["state"] for f in control(stream).files()] == ["rejected"])
     answer = drained(stream, 600, delivered=True, receipts_from=("one",))
-    assert answer["undelivered"] == {"a": "one: failed (too-large)"}
+    assert answer["undelivered"] == {"a": "one: rejected (too-large)"}
 
 
 def test_the_ledger_tells_what_is_known_while_it_runs_and_afterwards(stream: Stream):

@@ -13,8 +13,14 @@ from penstock import display
 from penstock.asking import json_option, state_dir_option, uploader_of, watched_argument
 from penstock.help import Command, Option
 
-STATES = ("existing", "new", "sending", "resending", "acknowledged", "delivered", "failed")
-_COLOURS = {"delivered": "green", "acknowledged": "cyan", "failed": "red", "sending": "yellow"}
+STATES = ("existing", "new", "sending", "resending", "acknowledged", "delivered", "rejected", "failed")
+_COLOURS = {
+    "delivered": "green",
+    "acknowledged": "cyan",
+    "rejected": "red",
+    "failed": "red",
+    "sending": "yellow",
+}
 
 
 def _run(directory: str | None, state_dir: str | None, state: str | None, as_json: bool) -> int:
@@ -62,11 +68,12 @@ command = Command(
         "Show what the uploader of the watched directory DIR knows of each file: its state, its size, and "
         "what each destination has answered. States: existing (there before the first watch, and not to be "
         "sent until it changes), sending, acknowledged (Kafka has it), delivered (a destination has given a "
-        "receipt), resending, failed. It works while the uploader runs and when not."
+        "receipt), resending, rejected (a destination refused it for good), failed (it is to be sent "
+        "again, but is gone). It works while the uploader runs and when not."
     ),
     examples=(
         ("penstock ledger /data", "All files"),
-        ("penstock ledger /data --state failed", "What needs somebody to look at"),
+        ("penstock ledger /data --state rejected", "What needs somebody to look at"),
         ("penstock ledger /data --json", "For programs: an array, one object for each file"),
     ),
     params=[

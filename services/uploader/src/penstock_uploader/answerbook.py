@@ -29,6 +29,8 @@ class Outcome(StrEnum):
     """It refused for good, or the file cannot be sent again."""
 
 
+SOURCE_GONE: Final = "source-gone"
+"""The reason of FAILED that is the source's own: what is to be sent again is there no more."""
 FINAL: Final = frozenset({Outcome.DELIVERED, Outcome.SKIPPED})
 
 
@@ -41,6 +43,16 @@ class Answer:
     reason: str | None
     upload: UploadId | None
     resends: int
+
+    @property
+    def word(self) -> str:
+        """Its outcome for people."""
+        return word_of(self.outcome, self.reason)
+
+
+def word_of(outcome: str, reason: str | None) -> str:
+    """Return an outcome for people: a destination has rejected a file, its source has failed to send it."""
+    return "rejected" if outcome == Outcome.FAILED and reason != SOURCE_GONE else str(outcome)
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +197,7 @@ class AnswerBook:
                 (name, limit),
             )
             for path, outcome, reason in rows:
-                why = f"{name}: {outcome or 'no answer yet'}{f' ({reason})' if reason else ''}"
+                word = word_of(outcome, reason) if outcome else "no answer yet"
+                why = f"{name}: {word}{f' ({reason})' if reason else ''}"
                 found.append((decode_path(path), why, outcome == Outcome.FAILED))
         return found[:limit]

@@ -30,7 +30,7 @@ def describe_file(file: KnownFile, upload: Upload | None, answers: dict[str, Ans
     elif file.fingerprint is not None:
         described |= {"size": file.fingerprint.size, "mtime_ns": file.fingerprint.mtime_ns}
     described["destinations"] = {
-        name: {"outcome": answer.outcome.value, "reason": answer.reason, "resends": answer.resends}
+        name: {"outcome": answer.word, "reason": answer.reason, "resends": answer.resends}
         for name, answer in answers.items()
         if name != EVERYONE
     }
@@ -40,14 +40,15 @@ def describe_file(file: KnownFile, upload: Upload | None, answers: dict[str, Ans
 def state_of(file: KnownFile, upload: Upload | None, answers: dict[str, Answer]) -> str:
     """Sum up a file in a word.
 
-    `existing` (it was there before us), `sending`, `acknowledged`, `resending`, `failed`, `delivered`
-    (somewhere, and nowhere anything else).
+    `existing` (it was there before us), `sending`, `acknowledged`, `resending`, `failed` (it cannot be
+    sent again), `rejected` (a destination was given up), `delivered` (somewhere, and nowhere anything else).
     """
     if upload is None:
         return "existing" if file.version is None and file.fingerprint is not None else "new"
     outcomes = {answer.outcome for answer in answers.values()}
     if Outcome.FAILED in outcomes:
-        return "failed"
+        words = {answer.word for answer in answers.values()}
+        return "failed" if "failed" in words else "rejected"
     if outcomes & {Outcome.AGAIN, Outcome.RESENT} and not (
         outcomes & {Outcome.DELIVERED}
         and all(

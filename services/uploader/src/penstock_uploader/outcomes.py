@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from chunkproto import UploadId
 from penstock_uploader import metrics
-from penstock_uploader.answerbook import Answer, Outcome, Resend
+from penstock_uploader.answerbook import SOURCE_GONE, Answer, Outcome, Resend
 from penstock_uploader.answers import Effect
 from penstock_uploader.discovery import Discovery
 from penstock_uploader.ledger import Ledger, stored
@@ -105,13 +105,13 @@ class Outcomes:
             for name in resend.to:
                 known = answers.get(name)
                 resends = known.resends if known else 0
-                answer = Answer(name, Outcome.FAILED, "source-gone", known.upload if known else None, resends)
+                answer = Answer(name, Outcome.FAILED, SOURCE_GONE, known.upload if known else None, resends)
                 self._ledger.answers.put(resend.version, answer, time.time_ns() // 1_000_000)
         why = "it should be sent again, but is gone"
-        self._reporting.failed(path, "source-gone", why)
+        self._reporting.failed(path, SOURCE_GONE, why)
         for name in resend.to:
             self._reporting.tell_failed(
-                path, "source-gone", why, self._size_of(resend.version), resend.version, name
+                path, SOURCE_GONE, why, self._size_of(resend.version), resend.version, name
             )
 
     def trouble(self, path: str, reason: str, message: str, *, permanent: bool, wanted: bool) -> None:
@@ -138,10 +138,15 @@ class Outcomes:
         if answer.outcome is Outcome.AGAIN:
             log.warning("%s asks for %s again: %s", answer.destination, path, answer.reason)
         elif answer.outcome is Outcome.FAILED:
-            log.error("%s refuses %s: %s", answer.destination, path, answer.reason)
+            log.error("%s has rejected %s: %s", answer.destination, path, answer.reason)
             reason = answer.reason or "rejected"
             self._reporting.failed(path, reason, f"{answer.destination}: {answer.reason}")
-            again = f"it was sent again {answer.resends} times" if answer.resends else "it is not sent again"
+            times = "once" if answer.resends == 1 else f"{answer.resends} times"
+            again = (
+                f"It was sent again {times}, in vain."
+                if answer.resends
+                else "It is not sent again by itself."
+            )
             upload = answer.upload or effect.version
             self._reporting.tell_failed(
                 path, reason, again, self._size_of(upload), upload, answer.destination
