@@ -2,6 +2,7 @@
 
 import copy
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -256,3 +257,14 @@ def test_a_container_sees_what_was_meant(api):
     seen = dict(variable.partition("=")[::2] for variable in shown.split("\0"))
     expected = environment(own, fields={"metadata.name": "shows-its-environment"}, secrets={})
     assert {name: seen.get(name) for name in expected} == expected
+
+
+def test_the_job_in_the_docs_is_accepted(api):
+    (manifest,) = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs/sidecar.md").read_text("utf-8"), re.DOTALL)
+    job = yaml.safe_load(manifest)
+    pod = {"apiVersion": "v1", "kind": "Pod", **job["spec"]["template"]}
+    pod["metadata"] |= {"name": "as-the-job-makes-it"}
+    for given in (job, pod):
+        created = api("create", "--dry-run=server", "--validate=strict", "-o", "name", "-f", "-", given=given)
+        assert created.ok, created.err
+        assert created.err.strip() == ""
