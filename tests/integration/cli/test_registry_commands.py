@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import socket
+from urllib.parse import urlsplit
 
 import pytest
 from blake3 import blake3
@@ -213,10 +214,10 @@ def test_elsewhere_than_on_loopback_a_token_is_wanted_and_a_wrong_one_refused(ka
     (tmp_path / "token").write_text("correct-horse-battery-staple\n")
     with Registry(kafka, tmp_path, stream.topic, PENSTOCK_HOST="0.0.0.0",
                   PENSTOCK_TOKEN_FILE=str(tmp_path / "token")) as registry:  # fmt: skip
-        url = registry.url.replace("0.0.0.0", "127.0.0.1")
+        url = f"http://127.0.0.1:{urlsplit(registry.url).port}"
         done = penstock("status", "--registry", url)
         assert done.returncode == 1
-        assert "wants its token" in one_line(done)
+        assert "answers only who has its token; put that into a file for --token-file" in one_line(done)
         assert "--token-file" in one_line(done)
         done = penstock("verify", stream.source, "--stream", stream.topic, PENSTOCK_REGISTRY=url,
                         PENSTOCK_TOKEN="wrong-wrong-wrong-wrong")  # fmt: skip
@@ -250,8 +251,17 @@ def test_a_registry_ends_with_0_and_another_on_its_port_with_2(kafka, registry, 
 
 def test_json_of_verify_is_one_document(stream, registry):
     fill(stream.source, a=b"a")
-    done = penstock("verify", stream.source, "--stream", stream.topic, "--registry", registry.url, "--json")
+    asked = ["verify", stream.source, "--stream", stream.topic, "--registry", registry.url]
+    unknown = penstock(*asked, "--json")
+    assert (unknown.returncode, unknown.stdout) == (1, "")
+    assert f"has heard nothing of stream '{stream.topic}'" in one_line(unknown)
+
+    stream.uploader(events_topic=registry.events)
+    registry.eventually_verifies(
+        stream.source, stream.topic, lambda code, states: (code, states) == (1, {"a": "on_its_way"})
+    )
+    done = penstock(*asked, "--json")
     assert done.returncode == 1
     document = json.loads(done.stdout)
     assert document["ok"] is False
-    assert document["totals"]["never_left"] == 1
+    assert document["totals"]["on_its_way"] == 1
