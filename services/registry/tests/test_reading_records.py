@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chunkproto.native import HEADER
 from penstock_registry.records import REASON_CHARACTERS, KnownTopics, TopicKind, reason_of
 from penstock_registry.store.batch import Beat
 from servicekit.events import FileDelivered, FileDiscovered, FileUploading, ServiceHeartbeat, encode
@@ -65,10 +64,8 @@ class TestWhoMaySayWhat:
         assert "NUL" in refused("penstock.events", DISCOVERED.model_copy(update={"source_id": "a\0b"}))
 
     def test_the_content_of_a_file_is_no_event(self):
-        headers = [("other", b""), (HEADER, b"anything")]
-
-        assert "record of a file" in refused("raw.receipts", DELIVERED, headers=headers)
-        assert "record of a file" in refused("penstock.events", HEARTBEAT, headers=headers)
+        assert "record of a file" in refused("raw.receipts", DELIVERED, is_of_file=True)
+        assert "record of a file" in refused("penstock.events", HEARTBEAT, is_of_file=True)
 
 
 class TestClocks:

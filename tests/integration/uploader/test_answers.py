@@ -11,6 +11,7 @@ from tests.stream import Stream
 from tests.unreadable import send_unreadable
 from tests.waiting import eventually
 
+from chunkproto.native import HEADER
 from servicekit.events import (
     Event,
     FileDelivered,
@@ -227,3 +228,15 @@ def test_an_answer_behind_a_batch_that_cannot_be_unpacked_counts(stream: Stream)
     send_unreadable(stream.kafka, receipts_topic(stream.topic), after=3)
     tell(stream, rejection(stream, first, "broken", "digest"))
     eventually(lambda: len(complete(stream)) == 2, describe="the file is sent again")
+
+
+def test_a_file_that_looks_like_an_answer_is_none(stream: Stream):
+    first = sent_once(stream)
+    producer = Producer(stream.kafka.client_config())
+    key, value = encode(rejection(stream, first, "forged", "digest"))
+    producer.produce(receipts_topic(stream.topic), value, key, headers=[(HEADER, b"any")])
+    assert producer.flush(30) == 0
+    tell(stream, rejection(stream, first, "real", "digest"))
+
+    eventually(lambda: len(complete(stream)) == 2, describe="the file is sent again")
+    assert complete(stream)[1].description.to == ("real",)

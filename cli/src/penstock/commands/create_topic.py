@@ -11,6 +11,7 @@ from penstock.options import EVERYWHERE, load, settings_options
 from servicekit.events import EVENTS_TOPIC, receipts_topic
 from servicekit.exceptions import ConfigurationError
 from servicekit.settings import Seconds, ServiceSettings
+from servicekit.streams import StreamTopic
 from servicekit.topics import (
     STREAM_RETENTION_SECONDS,
     Topics,
@@ -21,7 +22,7 @@ from servicekit.topics import (
 
 
 class _TopicSettings(ServiceSettings):
-    topic: str = Field(min_length=1, max_length=249, description="Name of the topic.")
+    topic: StreamTopic = Field(min_length=1, max_length=249, description="Name of the topic.")
     partitions: int = Field(
         4,
         ge=1,

@@ -43,7 +43,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from typing import Any, Final, Literal, TypeVar
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # it has no __all__
     AdminClient,
     ConfigResource,
@@ -463,6 +463,12 @@ def answer(
         else:
             health.saw_broker()
             return answered
+
+
+def has_header(message: Message, name: str) -> bool:
+    """Whether a consumed record carries a header of this name."""
+    headers = message.headers() or []
+    return name in headers if isinstance(headers, dict) else any(name == its for its, *_ in headers)
 
 
 def wait_for_broker(settings: ServiceSettings, stop: StopSignal, *, try_seconds: float = 2.0) -> bool:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from servicekit.settings import ByteSize, Seconds, ServiceSettings, StringList
+from servicekit.streams import StreamTopic, refuse_as_stream
 
 OnConflict = Literal["replace", "keep-both", "skip"]
 SourceConflict = Literal["refuse", "replace"]
@@ -18,7 +19,7 @@ DAY = 86_400.0
 class DownloaderSettings(ServiceSettings):
     """The options of `penstock download`, and the environment of `penstock-downloader`."""
 
-    topic: str = Field(min_length=1, max_length=249, description="Topic to read files from.")
+    topic: StreamTopic = Field(min_length=1, max_length=249, description="Topic to read files from.")
     directory: str = Field(min_length=1, description="Directory to deliver files into; it has to exist.")
     group: str | None = Field(
         None,
@@ -98,6 +99,11 @@ class DownloaderSettings(ServiceSettings):
         "penstock.events", description="Topic for telemetry (heartbeats); nothing waits for it. Empty: none."
     )
     heartbeat_seconds: Seconds = Field(10.0, gt=0, description="Interval of heartbeats.")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        refuse_as_stream(self.topic, self.events_topic)
+        return self
 
     @property
     def requires_portable_names(self) -> bool:

@@ -11,6 +11,7 @@ from typing import Final
 
 from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Consumer, KafkaException, Message, TopicPartition
 
+from chunkproto.native import HEADER
 from penstock_registry import metrics
 from penstock_registry.assignment import where_to_start
 from penstock_registry.readings import Learner, Place, Reading, learn, put_aside
@@ -25,7 +26,7 @@ from servicekit.exceptions import (
     explain_kafka,
 )
 from servicekit.http import Health
-from servicekit.kafka import ClientHealth, make_consumer
+from servicekit.kafka import ClientHealth, has_header, make_consumer
 from servicekit.lifecycle import Deadline
 from servicekit.logs import Limiter, fields
 from servicekit.topics import Topics
@@ -177,7 +178,7 @@ class Membership:
         metrics.RECORDS.labels(kind).inc()
         try:
             said = self._known.understand(
-                place[0], key, value, headers=_headers_of(message), written_at=written_at
+                place[0], key, value, is_of_file=has_header(message, HEADER), written_at=written_at
             )
             return replace(reading, said=said)
         except NotOurEvent as problem:
@@ -292,11 +293,6 @@ class Membership:
         self._health.problem("reading", str(error))
         if self._limiter.first(type(error)):
             log.warning("%s", error)
-
-
-def _headers_of(message: Message) -> list[tuple[str, object]]:
-    headers = message.headers() or []
-    return list(headers.items() if isinstance(headers, dict) else headers)
 
 
 def _bytes_of(part: str | bytes | None) -> bytes | None:

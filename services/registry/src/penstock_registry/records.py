@@ -7,11 +7,10 @@ name, telemetry only on the events topic. So whoever may write telemetry cannot 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from enum import StrEnum
 from typing import Final
 
-from chunkproto.native import HEADER
 from penstock_registry import openmsi
 from penstock_registry.knowledge import check, check_not_ahead
 from penstock_registry.store.batch import Beat
@@ -62,14 +61,15 @@ class KnownTopics:
         key: bytes | None,
         value: bytes | None,
         *,
-        headers: Sequence[tuple[str, object]] | None = None,
+        is_of_file: bool = False,
         written_at: float | None = None,
     ) -> Event | Beat:
         """Return what a record says. Raises NotOurEvent, with the reason, if it says nothing.
 
-        `written_at` is the record's timestamp, None if it has none.
+        `is_of_file` says that the record has the header of those that carry files; `written_at` is its
+        timestamp, None if it has none.
         """
-        if any(name == HEADER for name, _ in headers or ()):
+        if is_of_file:
             raise NotOurEvent("a record of a file: what is in files counts as nothing that anybody says")
         if not value:
             raise NotOurEvent("an empty record")

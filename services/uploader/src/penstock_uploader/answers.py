@@ -18,11 +18,12 @@ from typing import Final
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
 
 from chunkproto import InvalidRecord, UploadId
+from chunkproto.native import HEADER
 from penstock_uploader.answerbook import FINAL, Answer, Outcome
 from penstock_uploader.ledger import Ledger, Upload
 from servicekit.events import Event, FileDelivered, FileRejected, FileSkipped, RangeLost, decode
 from servicekit.exceptions import NotOurEvent, PenstockError, explain_kafka
-from servicekit.kafka import ClientHealth, make_consumer
+from servicekit.kafka import ClientHealth, has_header, make_consumer
 from servicekit.lifecycle import StopSignal
 from servicekit.logs import Limiter
 from servicekit.settings import ServiceSettings
@@ -234,6 +235,8 @@ class AnswersReader:
             if number is None or offset is None:
                 continue
             answers.positions[number] = self._positions[number] = offset + 1
+            if has_header(message, HEADER):
+                continue  # what is in files is no answer, whatever it looks like
             if message.key() not in self._our_keys and (
                 value is None or RangeLost.type.encode() not in value
             ):

@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from chunkproto.plan import DEFAULT_CHUNK_SIZE, MAX_CHUNK_SIZE
 from servicekit.events import EVENTS_TOPIC
 from servicekit.settings import ByteSize, Seconds, ServiceSettings, StringList
+from servicekit.streams import StreamTopic, refuse_as_stream
 
 After = Literal["keep", "move", "delete"]
 AfterWhen = Literal["acknowledged", "delivered"]
@@ -19,7 +20,7 @@ class UploaderSettings(ServiceSettings):
     """Settings of one uploader: one directory, one topic."""
 
     directory: str = Field(description="Directory whose files are sent, with all that is below it.")
-    topic: str = Field(min_length=1, max_length=249, description="Kafka topic that the files go to.")
+    topic: StreamTopic = Field(min_length=1, max_length=249, description="Kafka topic that the files go to.")
     prefix: str = Field(
         "",
         description=(
@@ -160,6 +161,7 @@ class UploaderSettings(ServiceSettings):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
+        refuse_as_stream(self.topic, self.events_topic)
         if self.after_when == "delivered" and not self.after_receipt_from:
             raise ValueError(
                 "--after-when delivered needs at least one --after-receipt-from: the destinations whose "
