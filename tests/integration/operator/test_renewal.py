@@ -7,7 +7,8 @@ from confluent_kafka import Consumer, TopicPartition
 from tests.kafka import Kafka, unique
 from tests.waiting import eventually
 
-from penstock_operator.kafka import Cluster, Renewal, renew
+from penstock_operator.kafka import Cluster, Renewal, Watched, renew, renew_each
+from servicekit.exceptions import UnknownTopic
 
 METADATA = "p1:as a downloader wrote it"
 PROTOCOLS = ("classic", "consumer")
@@ -121,6 +122,19 @@ def test_kafka_refuses_to_renew_for_a_member_that_came_in_between(kafka, cluster
     monkeypatch.setattr(renewal, "committed_of", someone_joins_then)
     assert renew(cluster, topic, group) is Renewal.IN_USE
     arrived[0].close()
+
+
+def test_many_are_renewed_together_and_what_fails_for_one_is_its_own_result(kafka, cluster, topic):
+    groups = [unique("group") for _ in range(12)]
+    for number, group in enumerate(groups):
+        commit_and_leave(kafka, topic, group, PROTOCOLS[number % 2])
+    gone = Watched("no-such-topic", groups[0])
+
+    done = renew_each(cluster, [*(Watched(topic, group) for group in groups), gone])
+
+    assert isinstance(done.pop(gone), UnknownTopic)
+    assert set(done.values()) == {Renewal.RENEWED}
+    assert len(done) == 12
 
 
 def test_a_group_that_never_committed_has_nothing_to_renew(kafka, cluster: Cluster, topic):

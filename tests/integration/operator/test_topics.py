@@ -72,6 +72,16 @@ class TestPreparing:
         assert config_of(cluster, want.name, "retention.ms") == "3600000"
         assert config_of(cluster, want.name, "segment.ms") == "7200000"
 
+    def test_lets_receipts_be_kept_for_as_long_as_files(self, cluster):
+        want = wanted(config={"retention.ms": DAY})
+        first = prepare(cluster, want)
+        longer = replace(want, config={"retention.ms": str(90 * 86_400_000)})
+        assert len(prepare(cluster, longer, first.created_topic_id).done) == 2
+        assert cluster.topics.describe(receipts_topic(want.name)).retention_seconds == 90 * 86_400
+        assert prepare(cluster, longer, first.created_topic_id).done == ()
+        prepare(cluster, want, first.created_topic_id)
+        assert cluster.topics.describe(receipts_topic(want.name)).retention_seconds == 90 * 86_400
+
     def test_leaves_the_configuration_of_a_topic_that_is_not_its_own_and_says_so(self, kafka, cluster):
         name = kafka.create_topic(partitions=2, config={"retention.ms": DAY})
         found = prepare(cluster, TopicWanted(name, 2, config={"retention.ms": "3600000"}))

@@ -3,7 +3,7 @@
     connection = connect(spec.kafka, References(auth=secret_data))   # no I/O; ConnectionInvalid says why not
     with clusters.use(connection) as cluster:                        # shared by all streams that log in alike
         observed = observe(cluster, [Watched(topic, group), ...])    # one reading of many streams
-        renew(cluster, topic, group)                                 # keep an idle group's offsets
+        renew_each(cluster, [Watched(topic, group), ...])            # keep idle groups' offsets
         prepare(cluster, TopicWanted.of(spec.topic), created_topic_id)
         delete(cluster, topic, group, ...)
 
@@ -17,7 +17,7 @@ from penstock_operator.kafka.clusters import Cluster, Clusters
 from penstock_operator.kafka.conditions import failed_read, topic_condition
 from penstock_operator.kafka.connection import Connection, ConnectionInvalid, References, connect
 from penstock_operator.kafka.observation import Observation, Watched, observe
-from penstock_operator.kafka.renewal import RENEWAL_SECONDS, Renewal, renew
+from penstock_operator.kafka.renewal import RENEWAL_SECONDS, Renewal, renew, renew_each
 from penstock_operator.kafka.topics import Deletion, Prepared, TopicWanted, delete, prepare
 
 __all__ = [
@@ -39,5 +39,6 @@ __all__ = [
     "observe",
     "prepare",
     "renew",
+    "renew_each",
     "topic_condition",
 ]

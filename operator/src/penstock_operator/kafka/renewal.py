@@ -11,8 +11,9 @@ they expire depends on the kind of the group (tried with Kafka 4.3, offsets.rete
 
 from __future__ import annotations
 
-import logging
 import threading
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from enum import StrEnum
 from typing import Final
 
@@ -20,14 +21,17 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from penstock_operator.kafka.checkpoints import Committed
 from penstock_operator.kafka.clusters import Cluster
-from penstock_operator.kafka.groups import committed_of, describe_groups, member
+from penstock_operator.kafka.groups import GroupState, committed_of, describe_groups, member
+from penstock_operator.kafka.observation import Watched
 from servicekit.exceptions import KafkaUnavailable, PenstockError
 from servicekit.lifecycle import Deadline
-
-log = logging.getLogger(__name__)
+from servicekit.topics import TopicInfo
 
 RENEWAL_SECONDS: Final = 6 * 3600.0
 """How often to renew: several times within any sensible offsets.retention.minutes (a day at least)."""
+
+RENEWERS: Final = 8
+"""How many groups of one cluster are renewed at once."""
 
 JOIN_SECONDS: Final = 30.0
 """How long joining an empty group may take: brokers let the first member wait for others (3 s by default)."""
@@ -49,25 +53,51 @@ def renew(cluster: Cluster, topic: str, group: str) -> Renewal:
     Offsets and metadata stay as they are. It may be called at any time: a downloader that joins meanwhile
     wins. Raises PenstockError if that cannot be done or seen; then nothing has changed.
     """
+    stream = Watched(topic, group)
+    done = renew_each(cluster, [stream])[stream]
+    if isinstance(done, PenstockError):
+        raise done
+    return done
+
+
+def renew_each(cluster: Cluster, streams: Iterable[Watched]) -> dict[Watched, Renewal | PenstockError]:
+    """Do the same for many streams, `RENEWERS` at once; what fails for one is its result.
+
+    It takes about 3 s for each `RENEWERS` classic groups that nobody is in: brokers let the first member of
+    a group wait for others (group.initial.rebalance.delay.ms).
+    """
+    wanted = list(dict.fromkeys(streams))
     cluster.require_answering()
-    state = describe_groups(cluster, [group])[group]
-    if isinstance(state, PenstockError):
-        raise state
+    topics = cluster.topics.describe_each(stream.topic for stream in wanted)
+    states = describe_groups(cluster, (stream.group for stream in wanted))
+
+    def one(stream: Watched) -> Renewal | PenstockError:
+        topic, state = topics[stream.topic], states[stream.group]
+        if isinstance(topic, PenstockError):
+            return topic
+        if isinstance(state, PenstockError):
+            return state
+        try:
+            return _renew(cluster, topic, stream.group, state)
+        except PenstockError as error:
+            return error
+
+    with ThreadPoolExecutor(RENEWERS, thread_name_prefix="kafka-renewal") as threads:
+        return dict(zip(wanted, threads.map(one, wanted), strict=True))
+
+
+def _renew(cluster: Cluster, topic: TopicInfo, group: str, state: GroupState) -> Renewal:
     if not state.empty:
         return Renewal.IN_USE
-    partitions = cluster.topics.describe(topic).partitions
     with member(cluster, group) as consumer:
         deadline = Deadline(cluster.request_seconds)
-        committed = committed_of(consumer, cluster, topic, partitions, deadline)
+        committed = committed_of(consumer, cluster, topic.name, topic.partitions, deadline)
         if not committed:
             return Renewal.NOTHING_COMMITTED
-        if state.classic:
-            _join_and_leave(consumer, cluster, topic)
-            done = Renewal.RENEWED
-        else:
-            done = _commit_again(consumer, cluster, topic, committed)
-    log.debug("offsets of group %s in topic %s: %s", group, topic, done)
-    return done
+        if not state.classic:
+            return _commit_again(consumer, cluster, topic.name, committed)
+        _join_and_leave(consumer, cluster, topic.name)
+        return Renewal.RENEWED
 
 
 def _join_and_leave(consumer: Consumer, cluster: Cluster, topic: str) -> None:

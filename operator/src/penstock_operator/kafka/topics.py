@@ -76,7 +76,7 @@ def prepare(cluster: Cluster, wanted: TopicWanted, created_topic_id: str | None 
         if ours:
             info, told = _configure(cluster, info, wanted.config)
             done += told
-        done += _make_receipts(cluster, wanted, info)
+        done += _prepare_receipts(cluster, wanted, info, ours=ours)
     return Prepared(
         info, info.topic_id if ours else None, tuple(done), tuple(_differences(wanted, info, ours=ours))
     )
@@ -180,16 +180,25 @@ def _await(cluster: Cluster, topic: str, seen: Callable[[TopicInfo], bool]) -> T
         time.sleep(0.1)
 
 
-def _make_receipts(cluster: Cluster, wanted: TopicWanted, info: TopicInfo) -> list[str]:
+def _prepare_receipts(cluster: Cluster, wanted: TopicWanted, info: TopicInfo, *, ours: bool) -> list[str]:
+    """Make the receipts topic, or let ours keep receipts for as long as the stream keeps files."""
     name = receipts_topic(wanted.name)
+    config = receipts_config(info)
     try:
-        cluster.topics.describe(name)
+        receipts = cluster.topics.describe(name)
     except UnknownTopic:
-        cluster.topics.ensure_topic(
-            name, replication_factor=wanted.replication_factor or -1, config=receipts_config(info)
-        )
+        cluster.topics.ensure_topic(name, replication_factor=wanted.replication_factor or -1, config=config)
         return [f"Topic {name} made, for receipts."]
-    return []
+    if not ours or not _forgets_sooner(receipts, info):
+        return []
+    _, told = _configure(cluster, receipts, {"retention.ms": config["retention.ms"]})
+    return told
+
+
+def _forgets_sooner(receipts: TopicInfo, stream: TopicInfo) -> bool:
+    if receipts.retention_seconds is None or not stream.config:
+        return False
+    return stream.retention_seconds is None or receipts.retention_seconds < stream.retention_seconds
 
 
 def _different(info: TopicInfo, config: Mapping[str, str]) -> list[str]:
