@@ -32,8 +32,8 @@ def upload_id(second: float) -> str:
 FIRST, AGAIN, NEXT = upload_id(1), upload_id(20), upload_id(100)
 
 
-def discovered(at: float = 0) -> Event:
-    return FileDiscovered(time=T0 + at, **FILE)
+def discovered(at: float = 0, **given: object) -> Event:
+    return FileDiscovered(time=T0 + at, **{**FILE, **given})
 
 
 def uploading(upload: str = FIRST, at: float = 2, **given: object) -> Event:
@@ -103,6 +103,10 @@ RESENT = uploading(AGAIN, 21, version=FIRST, to=("A",))
         ([uploaded(), rejected(), uploading(NEXT, 101)], "uploading"),  # a new version
         ([uploaded(), delivered(), discovered(50)], "discovered"),
         ([uploaded(), delivered(), uploaded(NEXT, 101)], "uploaded"),  # an answer to what was there before
+        ([discovered(1.5), uploaded()], "uploaded"),  # the clock was set back before the upload began
+        ([discovered(1.5), uploaded(), delivered()], "delivered"),
+        ([discovered(1.5), delivered()], "delivered"),
+        ([discovered(1.5, size=11), uploaded(), delivered()], "discovered"),
         ([uploading(), aborted()], "aborted"),
         ([uploading(), aborted(), discovered(50)], "discovered"),
         ([failed(1)], "failed"),

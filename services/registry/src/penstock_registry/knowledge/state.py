@@ -152,7 +152,9 @@ def state_of(file: FileRow, uploads: Sequence[UploadRow]) -> tuple[State, str | 
     discovered_ms = -1 if file.discovered_at is None else _ms(file.discovered_at)
     answers = current_answers(file)
     is_aborted = newest.aborted_at is not None and discovered_ms <= _ms(newest.aborted_at)
-    is_discovered = not is_aborted and discovered_ms > newest.began_ms
+    is_discovered = (
+        not is_aborted and discovered_ms > newest.began_ms and not _was_sent_since(file, uploads, answers)
+    )
     newest_id = str(newest.id)
     said = {answer["outcome"] for answer in answers.values() if answer["upload_id"] == newest_id}
     if not is_discovered and is_under_way(newest, said):
@@ -219,6 +221,23 @@ def is_under_way(upload: UploadRow, said: Collection[str]) -> bool:
         return False
     is_sending = upload.progress_at is not None and (upload.size is None or upload.bytes_done < upload.size)
     return is_sending or not said
+
+
+def _was_sent_since(file: FileRow, uploads: Sequence[UploadRow], answers: dict[str, dict[str, Any]]) -> bool:
+    """Whether what was discovered last was all in Kafka, or delivered, later than that.
+
+    A clock that was set back between a discovery and its upload makes it look as if the upload came first.
+    """
+    if file.discovered_at is None:
+        return False
+    same = {str(upload.id): upload for upload in uploads if upload.size == file.discovered_size}
+    ends = [upload.uploaded_at for upload in same.values()]
+    ends += [
+        answer["at"]
+        for answer in answers.values()
+        if answer["outcome"] == Outcome.DELIVERED.value and answer["upload_id"] in same
+    ]
+    return any(end is not None and end > file.discovered_at for end in ends)
 
 
 def _standing_rejection(
