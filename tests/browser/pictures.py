@@ -13,10 +13,11 @@ from tests.browser.registry import Registry
 from tests.browser.story import Upload
 
 MOST_BYTES = 200_000
+SOURCES = {"microscope-3": "scope-3.lab", "beamline-7": "beamline-7.lab", "spectrometer": "raman.lab"}
 
 
 def tell(registry: Registry) -> list[Upload]:
-    """A day at a laboratory: two instruments that work, one that rests, one name that Windows cannot have.
+    """A day at a laboratory: two instruments that work, one that rests, names that Windows cannot have.
 
     Returns what is being uploaded.
     """
@@ -57,21 +58,39 @@ def tell(registry: Registry) -> list[Upload]:
         to=("analysis-cluster",),
     )
     second.progress(0, at=now - 857).uploaded(at=now - 830).delivered("analysis-cluster", at=now - 821)
-    bad = Upload(registry, "scan-88/sample:17/overview.tif", 6_300_000, at=now - 195, topic="beamline-7")
-    bad.discovered().uploaded(at=now - 193)
-    bad.rejected("archive", "unportable-path", "':' cannot stand in a name on this file system", at=now - 192)
+    for number, name in enumerate(("overview", "detail", "raw")):
+        bad = Upload(
+            registry,
+            f"scan-88/sample:17/{name}.tif",
+            6_300_000,
+            at=now - 195 - number,
+            topic="beamline-7",
+            source_id=SOURCES["beamline-7"],
+        )
+        bad.discovered().uploaded(at=now - 193 - number)
+        bad.rejected(
+            "archive",
+            "unportable-path",
+            "':' cannot stand in a name on this file system",
+            at=now - 192 - number,
+        )
     tomogram = Upload(registry, "run-0412/tomogram-0007.h5", 5_400_000_000, at=now - 80)
     tomogram.progress(3_100_000_000, at=now - 8)
     smaller = Upload(registry, "run-0412/tomogram-0008.h5", 730_000_000, at=now - 20)
     smaller.progress(95_000_000, at=now - 8)
     Upload(registry, "run-0412/preview/0007.png", 2_300_000, at=now - 6).uploaded(at=now - 5)
-    for service, host in (
-        ("uploader", "scope-3.lab"),
-        ("uploader", "beamline-7.lab"),
-        ("downloader", "archive-1"),
-        ("downloader", "cluster-gateway"),
+    preview = Upload(registry, "run-0412/preview/0006.png", 2_300_000, at=now - 9).uploaded(at=now - 8)
+    preview.delivered("archive", at=now - 6)
+    for topic, source in list(SOURCES.items())[:2]:
+        registry.heartbeat("uploader", source, topic=topic, source_id=source, directory="/data/outbox")
+    for host, topic, destination in (
+        ("archive-1", "microscope-3", "archive"),
+        ("archive-2", "beamline-7", "archive"),
+        ("cluster-gateway", "microscope-3", "analysis-cluster"),
     ):
-        registry.heartbeat(service, host)
+        registry.heartbeat(
+            "downloader", host, topic=topic, destination=destination, directory=f"/srv/{topic}"
+        )
     return [tomogram, smaller]
 
 
@@ -84,7 +103,7 @@ def _arrive(
     only: str | None = None,
     cluster_after: float = 9,
 ) -> None:
-    upload = Upload(registry, path, size, at=at - 3, topic=topic, source_id=f"{topic}.lab")
+    upload = Upload(registry, path, size, at=at - 3, topic=topic, source_id=SOURCES[topic])
     upload.uploaded(at=at)
     upload.delivered("archive", at=at + 4)
     if only is None:
@@ -110,8 +129,8 @@ def life(page: Page, _uploading: list[Upload]) -> None:
 
 
 PICTURES = {
-    "overview-light": (overview, {"viewport": {"width": 1180, "height": 1180}}),
-    "overview-dark": (overview, {"viewport": {"width": 1180, "height": 1180}, "color_scheme": "dark"}),
+    "overview-light": (overview, {"viewport": {"width": 1180, "height": 1370}}),
+    "overview-dark": (overview, {"viewport": {"width": 1180, "height": 1370}, "color_scheme": "dark"}),
     "overview-phone": (overview, {"viewport": {"width": 390, "height": 844}}),
     "stream": (stream, {"viewport": {"width": 1180, "height": 980}}),
     "life-of-a-file": (life, {"viewport": {"width": 1180, "height": 1180}}),

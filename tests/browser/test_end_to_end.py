@@ -37,7 +37,10 @@ def test_a_file_dropped_into_the_source_is_seen_to_arrive(kafka: Kafka, tmp_path
 
         page.get_by_role("link", name="Overview").click()
         expect(row).to_contain_text("1 delivered")
-        expect(page.get_by_text(f"{stream.topic}-group")).to_be_visible()
+        expect(row).to_contain_text(f"{stream.topic}-group")
         services = page.get_by_role("region", name="Services").get_by_role("listitem")
-        expect(services.filter(has_text="downloader")).to_contain_text("Alive")
+        downloader = services.filter(has_text="downloader")
+        expect(downloader).to_contain_text("Alive")
+        expect(downloader).to_contain_text(f"{stream.topic} \N{RIGHTWARDS ARROW} {stream.topic}-group")
+        expect(downloader).to_contain_text(str(stream.destination))
         assert page.evaluate("window.neverReloaded")

@@ -29,7 +29,7 @@ def test_files_rejected_alike_are_one_entry_that_says_once_what_to_do(registry: 
     expect(rejected.get_by_role("listitem").first).to_contain_text("12 MiB more than it accepts")
     expect(rejected.get_by_role("listitem").first).to_contain_text("Rejected by small, delivered to 1 of 2")
     expect(entries.filter(has_text="secret.tif").get_by_role("heading")).to_have_text(
-        "The source failed to send 1 file of microscope-3: it cannot be read"
+        "The source failed to send 1 file of microscope-3: cannot be read"
     )
     rejected.get_by_role("link", name="All files that small rejected").click()
     expect(page.get_by_role("heading", name="13 files", exact=True)).to_be_visible()

@@ -36,7 +36,7 @@ def test_failures_come_first_with_reason_advice_and_time(registry: Registry, vis
     assert headings(page)[:2] == ["1 file did not arrive", "Streams"]
     failure = page.get_by_role("article").filter(has_text="scans/sample:17.tif")
     expect(failure.get_by_role("heading")).to_have_text(
-        "archive rejected 1 file of microscope-3: its name is not possible there"
+        "archive rejected 1 file of microscope-3: name not possible there"
     )
     expect(failure).to_contain_text("':' cannot be in a name there")
     expect(failure).to_contain_text("Rename the file at the source")
@@ -228,5 +228,6 @@ def test_the_banner_is_as_wide_as_what_is_below_it(registry: Registry, visit: Vi
     registry.stop()
     expect(page.get_by_role("status")).to_contain_text("No news")
     banner = page.locator(".banner").bounding_box()
-    assert table and banner
+    assert table
+    assert banner
     assert (banner["x"], banner["width"]) == (table["x"], table["width"])
