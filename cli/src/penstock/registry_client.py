@@ -30,7 +30,16 @@ from typing_extensions import override
 from penstock.display import shown
 from penstock.help import Option
 from penstock.main import say
-from penstock.registry_answers import FileDetail, Files, Overview, Services, Stream, Upload, as_wanted
+from penstock.registry_answers import (
+    FileDetail,
+    Files,
+    Overview,
+    Service,
+    Services,
+    Stream,
+    Upload,
+    as_wanted,
+)
 from servicekit.exceptions import ConfigurationError, PenstockError
 from servicekit.http import is_loopback
 
@@ -129,11 +138,11 @@ class RegistryClient:
         found = self._read(Files, self.get("/files", {"stream": stream, "source": source, "limit": 1}))
         return bool(found.items) or found.next is not None
 
-    def heartbeats_name(self, key: str, stream: str) -> list[str]:
-        """Return what programs of a stream say of themselves: each `source_id`, or each `destination`."""
+    def programs(self, stream: str) -> list[Service]:
+        """Return the programs of a stream that say so in their heartbeats, those heard of last first."""
         services = self._read(Services, self.get("/services")).items
-        statuses = [service.status for service in services if service.status.get("topic") == stream]
-        return list(dict.fromkeys(str(status[key]) for status in statuses if status.get(key)))
+        ours = [service for service in services if service.status.get("topic") == stream]
+        return sorted(ours, key=lambda service: service.last_at, reverse=True)
 
     def lookup(self, stream: str, paths: Sequence[str]) -> Files:
         """Return what is known of files by their paths, at most LOOKUP_AT_ONCE; of all sources.

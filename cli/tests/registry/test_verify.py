@@ -242,6 +242,15 @@ def test_a_destination_whose_downloader_runs_and_has_answered_nothing_yet_is_wai
     assert "lab: Kafka has it; the destination has not answered yet" in out
 
 
+def test_a_destination_is_shown_with_where_it_is(verify, data, fake):
+    (data / "a").write_bytes(b"a")
+    fake.knows("a", b"a", receipt(b"a"))
+    fake.programs({"topic": "scope", "destination": "archive", "directory": "/data/\x1bdst"})
+    assert r"archive: /data/\x1bdst on lab1" in verify()[1].splitlines()
+    fake.stub.routes["/api/v1/services"] = problem(500, "oops")
+    assert verify()[0] == 0
+
+
 def test_patterns_that_leave_out_everything_prove_nothing(verify, data):
     (data / "sub").mkdir()
     (data / "sub" / "a.raw").write_bytes(b"a")
@@ -302,7 +311,7 @@ def test_hostile_names_are_shown_harmlessly_and_asked_for_exactly(verify, data, 
     assert code == 1
     assert "\x1b" not in out + err
     assert r"\xff/two\nlines \x1b[31m'; drop table--" in out
-    asked = json.loads(fake.stub.asked[-1].body)["paths"][0]
+    asked = fake.questions[-1]["paths"][0]
     assert asked.keys() == {"path_base64"}
     [found] = json.loads(verify("--json")[1])["files"]
     assert "path_base64" in found

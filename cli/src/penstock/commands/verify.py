@@ -42,7 +42,7 @@ def _run(
 
     from penstock.verification.findings import Findings
     from penstock.verification.report import write_json, write_text
-    from penstock.verification.run import Question, verify, whose_receipts
+    from penstock.verification.run import Question, places, verify, whose_receipts
     from penstock.verification.source import find_source
 
     question = Question(
@@ -61,7 +61,8 @@ def _run(
 
             width = None if sys.stdout.isatty() else 200
             console = Console(markup=False, emoji=False, highlight=False, width=width)
-            write_text(findings, question, console, everything=everything)
+            where = places(question.stream, client)
+            write_text(findings, question, console, everything=everything, places=where)
         return 0 if findings.ok else 1
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import islice
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from penstock import display
@@ -60,14 +61,29 @@ def write_json(findings: Findings, question: Question, directory: str) -> None:
     sys.stdout.write("\n  ]\n}\n" if findings.files else "]\n}\n")
 
 
-def write_text(findings: Findings, question: Question, console: Console, *, everything: bool) -> None:
-    """Write the totals, then what has not arrived; `everything`: what has, too, with digests."""
+def write_text(
+    findings: Findings,
+    question: Question,
+    console: Console,
+    *,
+    everything: bool,
+    places: Mapping[str, str] = MappingProxyType({}),
+) -> None:
+    """Write the totals, then what has not arrived; `everything`: what has, too, with digests.
+
+    `places` are where destinations are, as far as that is known.
+    """
     from rich.text import Text
 
     if not findings.files:
         console.print(Text("there are no files here, so nothing has to arrive"))
         return
     console.print(_totals(findings, console))
+    for name in findings.destinations:
+        if name in places:
+            console.print(
+                Text(f"{display.shown(name)}: {display.shown(places[name])}", "dim"), soft_wrap=True
+            )
     listed = findings.files if everything else LISTED
     kept = findings.kept()
     advice: dict[str, None] = {}

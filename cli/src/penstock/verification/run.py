@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
@@ -11,7 +12,7 @@ from uuid import UUID
 
 from penstock import display, progress
 from penstock.registry_answers import FileDetail, KnownFile
-from penstock.registry_client import NotKnown, RegistryClient, instead
+from penstock.registry_client import NotKnown, RegistryClient, RegistryError, instead
 from penstock.verification.findings import NOBODY, Checked, Findings
 from penstock.verification.hashing import Hashed, hashed_files
 from penstock.verification.source import Source
@@ -105,13 +106,30 @@ def whose_receipts(question: Question, client: RegistryClient) -> tuple[str, ...
     heard = tuple(destination.name for destination in client.stream(stream).destinations)
     for name in question.destinations:
         # Its downloader may run, and have had nothing to answer yet.
-        if name not in heard and name not in (running := client.heartbeats_name("destination", stream)):
+        if name not in heard and name not in (running := _told(client, stream, "destination")):
             unknown = f"the registry has never heard of a destination {name!r} of stream {stream!r}"
             raise NotKnown(unknown + instead(name, list(dict.fromkeys([*heard, *running]))))
     if named is not None and not client.has_source(stream, named):
         unknown = f"the registry has heard of no file that source {named!r} sends to stream {stream!r}"
-        raise NotKnown(unknown + instead(named, client.heartbeats_name("source_id", stream)))
+        raise NotKnown(unknown + instead(named, _told(client, stream, "source_id")))
     return question.destinations or heard
+
+
+def _told(client: RegistryClient, stream: str, key: str) -> list[str]:
+    """Return the names that the programs of a stream give for themselves."""
+    told = (str(program.status.get(key) or "") for program in client.programs(stream))
+    return [name for name in dict.fromkeys(told) if name]
+
+
+def places(stream: str, client: RegistryClient) -> dict[str, str]:
+    """Return where destinations are, for people, as far as their downloaders have said it."""
+    found: dict[str, str] = {}
+    with contextlib.suppress(RegistryError):  # a kindness: the verdicts are there without it
+        for program in client.programs(stream):
+            name, directory = program.status.get("destination"), program.status.get("directory")
+            if name and directory:
+                found.setdefault(str(name), f"{directory} on {program.host}")
+    return found
 
 
 def _refuse_an_empty_selection(question: Question) -> None:

@@ -78,8 +78,10 @@ def judge(
     ]
     # Of several sources the last one to be delivered is what stands at the destination.
     newest, its_file = max(receipts, key=lambda one: one[0].at, default=(None, None))
-    if newest is not None and newest.digest == here.digest and _stands(newest, its_file):
-        return Finding(Verdict.ARRIVED, answer=newest)
+    if newest is not None and its_file is not None and newest.digest == here.digest:
+        sending = _sending(its_file, destination, histories.get(its_file.id))
+        if _stands(newest, its_file, sending):
+            return Finding(Verdict.ARRIVED, answer=newest)
     known = [file for file in known if source is None or file.source == source]
     if not known:
         return Finding(Verdict.NEVER_LEFT, "the registry has never heard of it")
@@ -93,11 +95,9 @@ def judge(
     return _unanswered(here, file, sending, answer, history)
 
 
-def _stands(receipt: Answer, file: KnownFile | None) -> bool:
+def _stands(receipt: Answer, file: KnownFile, sending: _Sending) -> bool:
     """Whether what was receipted is not about to be replaced by other bytes, as far as anyone has heard."""
-    if receipt.current or file is None:
-        return True
-    return file.digest == receipt.digest or file.state == "aborted"
+    return receipt.current or file.digest == receipt.digest or sending is _Sending.ABORTED
 
 
 def wants_history(file: KnownFile) -> bool:
