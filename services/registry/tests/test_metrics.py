@@ -1,6 +1,7 @@
 """What Prometheus is told: what the tables know, and nothing that is not true."""
 
 import re
+import time
 import uuid
 
 import pytest
@@ -209,3 +210,13 @@ class TestBehind:
         behind.learned(1.0)
         behind.cannot_read()
         assert behind.seconds > 1e9
+
+    def test_a_partition_that_stands_still_is_behind_whatever_comes_from_others(self):
+        behind = Behind()
+        behind.stands_still(True)
+        behind.learned(time.time() + 60)
+        assert 0 < eventually(lambda: behind.seconds) < 60
+        behind.caught_up()
+        assert behind.seconds > 0
+        behind.stands_still(False)
+        assert behind.seconds == 0

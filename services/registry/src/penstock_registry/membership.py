@@ -113,10 +113,9 @@ class Membership:
         if found:
             self._learn(found)
             self._commit(found)
-        elif self._unreadable:
-            metrics.behind.cannot_read()
         elif self._client.problem is None and self._holdings:
             metrics.behind.caught_up()
+        metrics.behind.stands_still(bool(self._unreadable) or self._complained_at is not None)
         self._check_database()
         self._check_topics()
 

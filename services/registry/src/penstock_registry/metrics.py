@@ -27,7 +27,7 @@ BATCH_SECONDS = Histogram(
 )
 BEHIND_SECONDS = Gauge(
     "penstock_registry_behind_seconds",
-    "Age of the newest record that was read; 0 while there is nothing to read.",
+    "Age of the newest record that was read; 0 while there is nothing to read, and nothing stands still.",
 )
 FORGOTTEN = Counter(
     "penstock_registry_forgotten_files", "Files that were forgotten: nothing was heard of them for long."
@@ -40,6 +40,7 @@ class Behind:
     def __init__(self) -> None:
         self._newest: float | None = None
         self._is_behind = False
+        self._still_since: float | None = None
 
     def learned(self, newest: float) -> None:
         """Note that a record of this time was read, and maybe there are more."""
@@ -55,12 +56,24 @@ class Behind:
         if not self._is_behind:
             self._newest, self._is_behind = time.time(), True
 
+    def stands_still(self, is_still: bool) -> None:
+        """Note whether some partition cannot be read now, however much comes from others."""
+        if not is_still:
+            self._still_since = None
+        elif self._still_since is None:
+            self._still_since = time.time()
+
     @property
     def seconds(self) -> float:
-        """Age of the newest record that was read; 0 after there was nothing to read."""
-        if not self._is_behind or self._newest is None:
-            return 0.0
-        return max(0.0, time.time() - self._newest)
+        """Age of the newest record that was read; 0 after there was nothing to read.
+
+        While a partition stands still: at least for how long.
+        """
+        now = time.time()
+        since = now if self._still_since is None else self._still_since
+        if self._is_behind and self._newest is not None:
+            since = min(since, self._newest)
+        return max(0.0, now - since)
 
 
 behind = Behind()
