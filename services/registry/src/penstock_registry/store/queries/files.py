@@ -122,9 +122,10 @@ def in_flight(
     `lagging` are destinations by topic, those first that are looked at first; a bounded number of them is.
     """
     found = newest(connection, _ON_THEIR_WAY, stream, limit, topics)
-    for topic in list(lagging)[:_LAGGING_STREAMS]:
+    looked_at = list(lagging)[:_LAGGING_STREAMS]
+    for topic in looked_at:
         wanted = Wanted(stream=topic, waiting_for=tuple(lagging[topic][:_LAGGING_DESTINATIONS]))
-        found += page(connection, wanted, limit, None, topics).items
+        found += page(connection, wanted, limit, None, topics, most=WALK // len(looked_at)).items
     unique = {file.id: file for file in found}
     return sorted(unique.values(), key=lambda file: (file.last_at, file.id.int), reverse=True)[:limit]
 
