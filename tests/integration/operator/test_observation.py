@@ -129,8 +129,6 @@ def test_a_group_that_keeps_up_is_never_taken_for_one_that_is_beyond_the_end(kaf
     for found in readings:
         (partition,) = found.partitions
         assert partition.committed is None or partition.committed <= partition.log_end
-    # A group of ours that has committed once is at most the one record behind that was just sent.
-    assert max(found.lag for found in readings) <= 2
 
 
 def test_a_topic_that_is_missing_is_told_by_name_and_holds_up_no_other_stream(kafka, cluster):
