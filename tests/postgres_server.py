@@ -10,6 +10,7 @@ import platform
 import pwd
 import secrets
 import shutil
+import signal
 import subprocess
 import sys
 import tarfile
@@ -162,6 +163,16 @@ class PostgresServer:
             self._process.send_signal(3)  # "immediate": it recovers at the next start
             self._process.wait(_STOP_SECONDS)
             self._process = None
+
+    def pause(self) -> None:
+        """Let the server's main process stand still: the kernel takes connections, and nobody answers."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
 
     def close(self) -> None:
         """Stop the server and delete its data."""

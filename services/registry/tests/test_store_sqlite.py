@@ -1,7 +1,8 @@
 """The store in a file: tables, positions, heartbeats, what is kept aside, what is forgotten."""
 
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from tests.registry_history import BEGINNING, END, histories
 from tests.registry_tables import Tables, tables_from, tables_of
 
 from penstock_registry.exceptions import DatabaseRefused, DatabaseUnavailable
-from penstock_registry.store import database
+from penstock_registry.store import database, patience
 from penstock_registry.store.learning import Aside, Batch, Beat, Position
 from penstock_registry.store.schema import IN_KAFKA, files, heartbeats, metadata, problems, services
 from penstock_registry.store.store import Store
@@ -78,6 +79,65 @@ def test_a_file_that_is_no_database_or_cannot_be_opened_is_said_to_be_away(tmp_p
         store.positions()
 
 
+@pytest.mark.parametrize("ask", [Store.migrate, Store.positions])
+def test_a_file_that_is_no_database_is_refused_in_one_line(
+    tmp_path: Path, ask: Callable[[Store], object]
+) -> None:
+    (tmp_path / "registry.db").write_bytes(b"something that somebody wrote, and no database at all" * 100)
+    with (
+        Store(f"sqlite:///{tmp_path}/registry.db") as store,
+        pytest.raises(DatabaseRefused, match=r"registry\.db is no SQLite database: name another"),
+    ):
+        ask(store)
+
+
+def test_a_database_that_was_damaged_is_said_to_be_away(url: str, store: Store, tmp_path: Path) -> None:
+    store.learn(Batch(events=[discovered(number) for number in range(500)]))
+    store.close()
+    whole = (tmp_path / "registry.db").read_bytes()
+    (tmp_path / "registry.db").write_bytes(whole[:4096] + b"\xff" * (len(whole) - 4096))
+    with Store(url) as damaged, pytest.raises(DatabaseUnavailable, match="malformed"):
+        damaged.positions()
+
+
+def test_a_disk_without_room_is_waited_for_and_loses_nothing(store: Store) -> None:
+    batch = Batch(
+        events=[discovered(number) for number in range(1000)], positions={("t", 0): Position("T", 9)}
+    )
+    with store.engine.connect() as connection:
+        pages = connection.exec_driver_sql("PRAGMA page_count").scalar()
+        connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")  # of this connection, which is pooled
+    with pytest.raises(DatabaseUnavailable, match="full"):
+        store.learn(batch)
+    assert store.positions() == {}
+
+    with store.engine.connect() as connection:
+        connection.exec_driver_sql("PRAGMA max_page_count = 1000000")
+    store.learn(batch)
+    assert len(tables_of(store.engine)["files"]) == 1000
+
+
+def test_a_database_that_may_only_be_read_is_said_to_be_so(url: str, store: Store) -> None:
+    with store.engine.connect() as connection:
+        connection.exec_driver_sql("PRAGMA query_only = on")
+    with pytest.raises(DatabaseUnavailable, match=r"readonly .*may be written"):
+        store.learn(Batch(events=[discovered()]))
+    assert store.positions() == {}
+
+
+def test_a_stop_does_not_wait_for_who_writes(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    stopping = threading.Event()
+    monkeypatch.setattr(patience, "_STOP_SECONDS", 0.1)
+    monkeypatch.setattr(database, "_BUSY_SLICE_SECONDS", 0.05)
+    with Store(url) as one, Store(url, stopping=stopping.is_set) as two:
+        one.migrate()
+        stopping.set()
+        began = time.monotonic()
+        with database.writing(one.engine), pytest.raises(DatabaseUnavailable, match="locked"):
+            two.learn(Batch(events=[discovered()]))
+        assert time.monotonic() - began < 5
+
+
 def test_who_writes_waits_for_another_who_writes(
     store: Store, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -98,7 +158,7 @@ def test_who_writes_waits_for_another_who_writes(
 
 
 def test_a_database_that_stays_locked_is_away(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(database, "_BUSY_SECONDS", 0.05)
+    monkeypatch.setattr(database, "LOCK_SECONDS", 0.05)
     with Store(url) as one, Store(url) as two:
         one.migrate()
         with database.writing(one.engine), pytest.raises(DatabaseUnavailable, match="locked"):

@@ -63,14 +63,18 @@ class Registry:
 
     def start(self, *, ready: bool = True) -> "Registry":
         """Start it and wait until it answers (`ready`: and reads)."""
-        self._starts += 1
-        environment = {f"PENSTOCK_{name.upper()}": str(value) for name, value in self._settings.items()}
-        log = self.directory / f"registry-{self._starts}.log"
-        self.service = Service("penstock-registry", environment, log)
+        self.start_only()
         eventually(lambda: self.url, describe=lambda: f"it answers: {self.service.said}")
         if ready:
             eventually(self.is_ready, describe=lambda: f"it is ready: {self.service.said}")
         return self
+
+    def start_only(self) -> None:
+        """Start it, and wait for nothing."""
+        self._starts += 1
+        environment = {f"PENSTOCK_{name.upper()}": str(value) for name, value in self._settings.items()}
+        log = self.directory / f"registry-{self._starts}.log"
+        self.service = Service("penstock-registry", environment, log)
 
     def stop(self) -> None:
         assert self.service.stop(timeout=15) == 0, self.service.said

@@ -56,6 +56,50 @@ def test_killed_at_random_moments_it_ends_up_with_the_same_tables(
     assert registry.tables() == undisturbed(make_registry, topic, events)
 
 
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("where", ["sqlite", "postgresql"])
+def test_a_kill_beside_the_commit_loses_nothing_and_doubles_nothing(
+    kafka, topic, events, make_registry, request, where, when
+):
+    """Kafka is told after the database; where reading goes on is the database's to say."""
+    database = "" if where == "sqlite" else request.getfixturevalue("postgres")
+    say(kafka, *records_of(events, lives_of_files(topic, 50)))
+    dying = make_registry(
+        streams=[topic], events=events, database=database, crash_at=f"registry.learn.{when}-commit"
+    )
+    dying.start_only()
+    assert dying.service.wait() == -9
+    if where == "sqlite":
+        database = dying.database
+    known = make_registry(streams=[topic], events=events, database=database, group=dying.group).start()
+    known.await_read()
+
+    assert known.tables() == undisturbed(make_registry, topic, events)
+
+
+def test_two_registries_may_share_one_sqlite_file(kafka, topic, events, make_registry, speaking):
+    first = make_registry(streams=[topic], events=events).start()
+    second = make_registry(streams=[topic], events=events, database=first.database).start()
+    speaking.join()
+    for registry in (first, second):
+        registry.await_read()
+        registry.stop()
+        assert "waiting for it" not in registry.service.said
+
+    assert first.tables() == undisturbed(make_registry, topic, events)
+
+
+def test_a_file_that_is_no_database_ends_it_with_one_line(topic, events, make_registry, tmp_path):
+    (tmp_path / "notes.txt").write_text("no database, but somebody's notes\n" * 100)
+    registry = make_registry(streams=[topic], events=events, database=f"sqlite:///{tmp_path}/notes.txt")
+    registry.start_only()
+    assert registry.service.wait() == 1
+    assert registry.service.said.splitlines()[-1].endswith(
+        "notes.txt is no SQLite database: name another file"
+    )
+    assert (tmp_path / "notes.txt").read_text().startswith("no database")
+
+
 def test_a_postgresql_that_stops_and_starts_again_loses_nothing(
     kafka, topic, events, make_registry, own_postgres, speaking
 ):

@@ -19,6 +19,7 @@ from penstock_registry.membership import BeginAgain, Membership
 from penstock_registry.readings import Learner
 from penstock_registry.records import KnownTopics
 from penstock_registry.settings import RegistrySettings
+from penstock_registry.store.batch import Batch
 from servicekit.exceptions import ConfigurationError, PenstockError
 from servicekit.http import Health
 from servicekit.kafka import wait_for_broker
@@ -34,7 +35,7 @@ _FIRST_DELAY_SECONDS: Final = 0.2
 _LONGEST_WAIT_SECONDS: Final = 5.0
 _TRUSTED_AFTER_SECONDS: Final = 15.0
 """A database that answers, but takes nothing (its disk is full), is asked less and less often."""
-_LONGEST_STOP_SECONDS: Final = 10.0
+_LONGEST_STOP_SECONDS: Final = 3.0
 """A database that hangs must not hold up a stop: what it did not take is read again."""
 
 
@@ -117,7 +118,7 @@ class Reader:
         while not self._stop.wait(self._delay):
             self._delay = min(2 * self._delay, _LONGEST_WAIT_SECONDS)
             try:
-                self._store.positions()
+                self._store.learn(Batch())  # which waits for the writers' lock, as what failed did
             except DatabaseUnavailable as still:
                 self._health.problem("database", str(still))
             else:

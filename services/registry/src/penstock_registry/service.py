@@ -66,8 +66,11 @@ def run(
                 settings.database_url,
                 retention_seconds=settings.retention_seconds,
                 max_bytes=None if settings.max_database_size is None else int(settings.max_database_size),
+                stopping=stop.is_set,
             )
         )
+        health.check("database", lambda: store.problem)
+        health.problem("database", "not started yet")
         known_metrics = KnownMetrics(store.engine)
         REGISTRY.register(known_metrics)
         stack.callback(REGISTRY.unregister, known_metrics)

@@ -15,6 +15,8 @@ from penstock_registry.exceptions import DatabaseRefused
 from penstock_registry.store.database import refuse_old_server, writing
 
 _SCRIPTS: Final = os.path.join(os.path.dirname(__file__), "migrations")
+_STATEMENT_SECONDS: Final = 24 * 3600.0
+"""A large table takes its time, and nothing can go on before."""
 
 
 def configuration() -> Config:
@@ -32,7 +34,7 @@ def migrate(engine: Engine) -> None:
     """
     config = configuration()
     scripts = ScriptDirectory.from_config(config)
-    with writing(engine) as connection:
+    with writing(engine, "making the tables", statement_seconds=_STATEMENT_SECONDS) as connection:
         refuse_old_server(connection)
         present = MigrationContext.configure(connection).get_current_revision()
         if present == scripts.get_current_head():

@@ -11,12 +11,15 @@ from sqlalchemy import URL, Engine, select
 
 from penstock_registry.store import migrating
 from penstock_registry.store.batch import Batch, Position
-from penstock_registry.store.database import connect, explained, writing
+from penstock_registry.store.database import connect, explained, patience_of, writing
 from penstock_registry.store.learning import learn
 from penstock_registry.store.retention import Forgotten, Retention
 from penstock_registry.store.schema import positions
+from servicekit.faults import crash_point, declare
 
 __all__ = ["Store"]
+
+declare("registry.learn.before-commit", "registry.learn.after-commit")
 
 DEFAULT_RETENTION_SECONDS: Final = 90 * 86_400.0
 
@@ -34,9 +37,14 @@ class Store:
         retention_seconds: float = DEFAULT_RETENTION_SECONDS,
         max_bytes: int | None = None,
         clock: Callable[[], float] = time.time,
+        stopping: Callable[[], bool] = lambda: False,
     ) -> None:
-        """`max_bytes`: let the database grow to this size at most, by forgetting what is oldest."""
-        self.engine: Engine = connect(url)
+        """`max_bytes`: let the database grow to this size at most, by forgetting what is oldest.
+
+        `stopping` is asked while the database is waited for: a stop gives up what does not end soon, which
+        raises DatabaseUnavailable.
+        """
+        self.engine: Engine = connect(url, stopping=stopping)
         self._retention = Retention(retention_seconds, max_bytes)
         self._clock = clock
         self.ignored = 0
@@ -54,6 +62,11 @@ class Store:
         """Let go of all connections."""
         self.engine.dispose()
 
+    @property
+    def problem(self) -> str | None:
+        """What takes the database too long just now; None: nothing. Answers at once."""
+        return patience_of(self.engine).problem
+
     def migrate(self) -> None:
         """Make the tables, or bring them to what this program needs.
 
@@ -64,7 +77,11 @@ class Store:
 
     def positions(self) -> dict[tuple[str, int], Position]:
         """Return how far each topic's partitions were read."""
-        with explained(self.engine), self.engine.connect() as connection:
+        with (
+            patience_of(self.engine).doing("saying how far was read"),
+            explained(self.engine),
+            self.engine.connect() as connection,
+        ):
             rows = connection.execute(select(*positions.c))
             return {(topic, number): Position(topic_id, offset) for topic, number, topic_id, offset in rows}
 
@@ -74,8 +91,10 @@ class Store:
         Events must have passed `knowledge.check`. What the database still cannot hold raises SQLAlchemy's
         DataError, IntegrityError or StatementError, and nothing of the batch is learned.
         """
-        with writing(self.engine) as connection:
+        with writing(self.engine, "learning a batch") as connection:
             ignored = learn(connection, batch, now=self._clock(), retention_seconds=self._retention.seconds)
+            crash_point("registry.learn.before-commit")
+        crash_point("registry.learn.after-commit")
         self.ignored += ignored
 
     def forget(self, now: float | None = None) -> Forgotten:
