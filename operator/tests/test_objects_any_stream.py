@@ -99,6 +99,7 @@ def test_the_services_read_what_the_stream_says(stream):
         assert told.topic == stream.spec.topic.name
         assert told.bootstrap_servers == kafka.bootstrap_servers.replace(" ", "")
         assert told.metrics_port == 8651
+        assert "group.protocol" not in told.kafka, "the downloader has a setting for it"
         config = producer_config(told)
         for name, value in kafka.properties.items():
             assert name == "group.protocol" or config[name] == value

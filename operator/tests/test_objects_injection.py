@@ -6,8 +6,9 @@ import pytest
 from tests.pods import environment, patched
 from tests.streams import INSTALLATION, example, laid_over
 
-from penstock_operator.objects import CannotInject, inject
+from penstock_operator.objects import CannotInject, inject, selects
 from penstock_operator.objects.sidecar import WAIT_DRAINED
+from penstock_operator.resource.kubernetes import LabelSelector
 
 POD = {
     "metadata": {
@@ -148,6 +149,11 @@ def test_of_other_volumes_the_uploader_makes_an_id_and_keeps_it_there(volume):
     assert "PENSTOCK_PREFIX" not in told
 
 
+def test_a_name_that_would_be_too_long_is_left_to_the_uploader():
+    body = pod(volume={"persistentVolumeClaim": {"claimName": "c" * 250}})
+    assert "PENSTOCK_SOURCE_ID" not in seen(body)
+
+
 def test_what_the_stream_says_of_the_prefix_holds():
     assert seen(pod(), source={"prefix": "runs/{pod}"})["PENSTOCK_PREFIX"] == "runs/{pod}"
     assert "PENSTOCK_PREFIX" not in seen(pod(), source={"prefix": ""})
@@ -274,3 +280,24 @@ def test_a_job_on_an_empty_dir_is_told_its_last_command(changes):
 def test_a_pod_that_the_stream_does_not_select_is_told_so():
     (warning,) = warnings(pod(metadata={"labels": {"app": "another"}}))
     assert "podSelector" in warning
+
+
+@pytest.mark.parametrize(
+    ("requirement", "selected"),
+    [
+        ({"operator": "In", "values": ["simulation", "x"]}, True),
+        ({"operator": "In", "values": ["x"]}, False),
+        ({"operator": "NotIn", "values": ["x"]}, True),
+        ({"operator": "NotIn", "values": ["simulation"]}, False),
+        ({"key": "absent", "operator": "In", "values": ["x"]}, False),
+        ({"key": "absent", "operator": "NotIn", "values": ["x"]}, True),
+        ({"operator": "Exists"}, True),
+        ({"key": "absent", "operator": "Exists"}, False),
+        ({"operator": "DoesNotExist"}, False),
+        ({"key": "absent", "operator": "DoesNotExist"}, True),
+    ],
+    ids=str,
+)
+def test_a_selector_selects_as_kubernetes_says(requirement, selected):
+    selector = LabelSelector.model_validate({"matchExpressions": [{"key": "app"} | requirement]})
+    assert selects(selector, POD["metadata"]["labels"]) == selected
