@@ -203,12 +203,15 @@ class FileSkipped(UploadReceipt):
 
 
 class RangeLost(Receipt):
-    """Records of a partition were gone before they were read: offsets `from_offset` <= x < `to_offset`."""
+    """Records of a partition were gone before they were read, or nobody can unpack them.
+
+    Their offsets: `from_offset` <= x < `to_offset`.
+    """
 
     type = "dev.penstock.range.lost"
 
     from_offset: Count
-    """The first offset that is gone."""
+    """The first offset that is lost."""
     to_offset: Count
     """The first one after it that is not."""
 
