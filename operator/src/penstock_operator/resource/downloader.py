@@ -31,7 +31,9 @@ class Destination(Part):
     persistent_volume_claim: Claim | None = Field(
         None,
         description="A directory on a volume, which all replicas share: its access mode decides how many "
-        "there can be. ReadWriteMany lets them be many, ReadWriteOnce one.",
+        "there can be. ReadWriteMany lets them be many, ReadWriteOnce one, or many on one node if "
+        "`pod.affinity.podAffinity` requires downloaders of this stream to be on one (`topologyKey: "
+        "kubernetes.io/hostname`).",
     )
     rules: ClassVar = (
         exactly_one_of(

@@ -115,5 +115,8 @@ class PodOverrides(Part):
         | None
     ) = Field(None, description="PriorityClass of the pods.")
     security_context: PodSecurity | None = Field(
-        None, description="As whom the pods' processes run: user and groups, nothing else."
+        None,
+        description="As whom the pods' processes run: user and groups, nothing else. By default user, group "
+        "and fsGroup 65532, unless the installation leaves them to the cluster. With `runAsUser`, its group "
+        "is the same, and there is no fsGroup, if they are not given.",
     )

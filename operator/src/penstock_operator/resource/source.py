@@ -191,7 +191,8 @@ class Source(Part):
     prefix: Prefix | None = Field(
         None,
         description="Directory that all paths get on their way, such as `{host}/raw`; `{host}`, `{user}` and "
-        "`{pod}` are filled in. By default none; for a sidecar whose volume ends with its pod, `{pod}`.",
+        "`{pod}` are filled in; both `{host}` and `{pod}` are always `<name>-uploader` in a Deployment. By "
+        "default none; for a sidecar whose volume ends with its pod, `{pod}`.",
     )
     include: tuple[Glob, ...] = Field(
         (),
