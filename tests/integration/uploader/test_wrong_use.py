@@ -4,6 +4,8 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
 import pytest
 from tests.integration.uploader.looking import await_on_topic, watching
@@ -33,6 +35,9 @@ QUICK = {"settle_seconds": 0.1, "chunk_size": 4096}
         ({"kafka": "socket.timeout.ms=soon"}, "socket.timeout.ms"),
         ({"kafka": "partition.assignment.strategy=range"}, "cooperative-sticky"),
         ({"include": "/"}, "glob"),
+        ({"topic": "raw.receipts"}, "kept for receipts"),
+        ({"topic": "penstock.events"}, "kept for telemetry"),
+        ({"topic": "lab.events", "events_topic": "lab.events"}, "kept for telemetry"),
     ],
 )
 def test_wrong_settings_are_refused_with_what_to_do(stream: Stream, settings: dict, words: str):
@@ -125,3 +130,19 @@ def test_sending_once_that_is_told_to_stop_names_what_was_not_sent(stream: Strea
     stop.set("the test")
     assert upload_once(settings, ["a"], stop).failed == {"a": "interrupted"}
     assert uploads(stream.kafka, stream.topic) == []
+
+
+@pytest.mark.skipif(not os.path.isdir("/dev/shm"), reason="only there can a file have such a size")
+def test_a_hole_that_is_larger_than_any_file_is_not_sent_and_holds_up_nothing(stream: Stream):
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as directory:
+        source = Path(directory)
+        with (source / "hole").open("wb") as file:
+            file.truncate(2**63 - 1)
+        (source / "fine").write_bytes(b"fine")
+        service = stream.uploader(source, **QUICK)
+        eventually(
+            lambda: files(stream.kafka, stream.topic) == {"fine": b"fine"}, describe=lambda: service.said
+        )
+        eventually(lambda: "more than any file has" in service.said, describe=lambda: service.said)
+        assert [sent.path for sent in uploads(stream.kafka, stream.topic)] == ["fine"]
+        assert service.stop() == 0

@@ -12,6 +12,9 @@ DEFAULT_CHUNK_SIZE = 512 * 1024
 MAX_CHUNK_SIZE = 64 * 1024 * 1024
 """Bytes. A chunk is held in memory, at both ends, several times over."""
 
+MAX_FILE_SIZE = (1 << 53) - 1
+"""Bytes. Larger files are not sent: they are holes, and readers of JSON take larger numbers for others."""
+
 
 @dataclass(frozen=True, slots=True)
 class ChunkPlan:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from chunkproto import ChunkPlan, Description, UploadId, next_upload_id, partition_for
 from chunkproto.native import encode_key
 from chunkproto.paths import path_problem
+from chunkproto.plan import MAX_FILE_SIZE
 from penstock_uploader.answerbook import EVERYONE, Resend
 from penstock_uploader.ledger import Beginning, KnownFile, Ledger, Upload, stored
 from penstock_uploader.naming import wire_path
@@ -87,7 +88,8 @@ class Planner:
         fingerprint = opened.fingerprint
         known = self._ledger.file(path)
         wire = wire_path(self._prefix, path)
-        if problem := path_problem(wire) or self._retention_problem(fingerprint.size):
+        size = fingerprint.size
+        if problem := path_problem(wire) or _size_problem(size) or self._retention_problem(size):
             raise Unsendable(problem)
         transfer = Transfer(
             path=path,
@@ -247,6 +249,12 @@ class Planner:
         )
         transfer.description = self._describe(transfer, upload.mode)
         return transfer
+
+
+def _size_problem(size: int) -> str | None:
+    if size <= MAX_FILE_SIZE:
+        return None
+    return f"its {size} bytes are more than any file has that is sent (2^53 - 1)"
 
 
 def _to_check(transfer: Transfer, expected: bytes) -> Transfer:
