@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -29,7 +30,7 @@ log = logging.getLogger(__name__)
 _UNREADABLE: Final = frozenset(
     {KafkaError._BAD_COMPRESSION, KafkaError._BAD_MSG}  # noqa: SLF001 - public constants
 )
-_ANSWER_SECONDS: Final = 10.0
+_ANSWER_SECONDS: Final = 5.0
 
 Place = tuple[str, int]
 """A partition: topic and number."""
@@ -58,6 +59,7 @@ class UnreadableBatches:
         self._pool: ThreadPoolExecutor | None = None
         self._scout: Consumer | None = None
         self._limiter = Limiter(every_seconds=60)
+        self._closing = threading.Event()
 
     def __len__(self) -> int:
         """How many partitions wait for an end to be found."""
@@ -108,7 +110,8 @@ class UnreadableBatches:
         self._searches.pop(place, None)
 
     def close(self) -> None:
-        """End the search."""
+        """End the search. Does not wait for that."""
+        self._closing.set()
         self._searches.clear()
         if self._pool is not None:
             self._pool.submit(self._dismiss)
@@ -132,12 +135,31 @@ class UnreadableBatches:
         scout = self._scout
         try:
             _low, high = scout.get_watermark_offsets(TopicPartition(*place), timeout=_ANSWER_SECONDS)
-            return end_of_batch(start, high, lambda offset: _unreadable_at(scout, place, offset))
+            return end_of_batch(start, high, lambda offset: self._unreadable_at(scout, place, offset))
         except KafkaException as error:
             raise explain_kafka(error, topic=place[0]) from None
         finally:
             with contextlib.suppress(KafkaException):
                 scout.unassign()
+
+    def _unreadable_at(self, scout: Consumer, place: Place, offset: int) -> int | None:
+        scout.assign([TopicPartition(*place, offset)])
+        deadline = Deadline(_ANSWER_SECONDS)
+        while not deadline.passed and not self._closing.is_set():
+            message = scout.poll(deadline.bound(0.5))
+            if message is None:
+                continue
+            error = message.error()
+            if error is None or error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001
+                return None
+            if error.code() in _UNREADABLE:
+                return message.offset()
+            explained = explain_kafka(error, topic=place[0])
+            if not isinstance(explained, KafkaUnavailable) and error.code() != (
+                KafkaError.GROUP_AUTHORIZATION_FAILED  # librdkafka looks for a coordinator that is not needed
+            ):
+                raise explained
+        raise KafkaFailed("where an unreadable batch ends cannot be found: Kafka does not answer")
 
     def _dismiss(self) -> None:
         if self._scout is not None:
@@ -161,23 +183,3 @@ def end_of_batch(start: int, log_end: int, unreadable_at: Callable[[int], int | 
         else:
             behind = middle
     return behind
-
-
-def _unreadable_at(scout: Consumer, place: Place, offset: int) -> int | None:
-    scout.assign([TopicPartition(*place, offset)])
-    deadline = Deadline(_ANSWER_SECONDS)
-    while not deadline.passed:
-        message = scout.poll(deadline.bound(1.0))
-        if message is None:
-            continue
-        error = message.error()
-        if error is None or error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001
-            return None
-        if error.code() in _UNREADABLE:
-            return message.offset()
-        explained = explain_kafka(error, topic=place[0])
-        if not isinstance(explained, KafkaUnavailable) and error.code() != (
-            KafkaError.GROUP_AUTHORIZATION_FAILED  # librdkafka looks for a coordinator that is not needed
-        ):
-            raise explained
-    raise KafkaFailed("where an unreadable batch ends cannot be found: Kafka does not answer")
