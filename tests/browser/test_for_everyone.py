@@ -4,7 +4,7 @@ import time
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 from tests.browser.conftest import Visit
 from tests.browser.registry import Registry
 from tests.browser.story import Upload, delivered
@@ -39,6 +39,20 @@ def go_to(page: Page, registry: Registry, view: str) -> None:
         page.get_by_role("link", name="frame-0003.tif").click()
         expect(page.get_by_role("heading", name="Life")).to_be_visible()
     expect(page.get_by_role("main").locator("h2, table").first).to_be_attached()
+
+
+def test_the_heading_keeps_the_focus_when_an_answer_is_late(busy: Registry, visit: Visit):
+    page = visit(busy)
+    page.goto(busy.url + "#/files?search=frame-0003")
+    link = page.get_by_role("link", name="frame-0003.tif")
+    expect(link).to_be_visible()
+    held: list[Route] = []
+    page.route("**/api/v1/files/*", lambda route: route.continue_() if held else held.append(route))
+    link.click()
+    expect(page.get_by_role("heading", level=1, name="File", exact=True)).to_be_focused()
+    for route in held:
+        route.continue_()
+    expect(page.get_by_role("heading", level=1, name="frame-0003.tif")).to_be_focused()
 
 
 def test_by_keyboard_alone(busy: Registry, visit: Visit):

@@ -25,7 +25,10 @@ export function render(container, ...descriptions) {
   const focused = document.activeElement;
   const wanted = descriptions.flat(Infinity).filter(isSomething);
   rendered.set(container, reconcile(container, rendered.get(container) ?? [], wanted));
-  if (focused !== document.activeElement && focused?.isConnected) focused.focus({ preventScroll: true });
+  if (focused === document.activeElement) return;
+  // One that is gone may have a successor: the heading of a view that was empty while its data was asked for.
+  const successor = focused?.isConnected ? focused : focused?.id && document.getElementById(focused.id);
+  if (successor) successor.focus({ preventScroll: true });
 }
 
 function reconcile(parent, instances, descriptions) {
