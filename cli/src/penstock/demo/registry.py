@@ -24,8 +24,9 @@ CATCH_UP_SECONDS: Final = 30.0
 class OwnRegistry(OwnCommand):
     """`penstock registry`, with its state in the demo's temporary directory."""
 
-    def __init__(self, scratch: Path, bootstrap_servers: str) -> None:
-        port = USUAL_PORT if is_free(USUAL_PORT) else free_ports(1)[0]
+    def __init__(self, scratch: Path, bootstrap_servers: str, *, usual_port: bool = True) -> None:
+        """`usual_port`: take the one that everybody knows, if it is free."""
+        port = USUAL_PORT if usual_port and is_free(USUAL_PORT) else free_ports(1)[0]
         self.url = DEFAULT_URL.replace(str(USUAL_PORT), str(port))
         self._client = RegistryClient(self.url)
         super().__init__(
@@ -41,7 +42,9 @@ class OwnRegistry(OwnCommand):
         return installed()
 
     def ready(self) -> bool:
-        """Whether it answers."""
+        """Whether it answers: it, and nobody else who was faster to take the port."""
+        if self.url not in self.log.read_text(encoding="utf-8", errors="replace"):
+            return False
         try:
             self._client.overview()
         except RegistryError:

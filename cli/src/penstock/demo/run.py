@@ -125,13 +125,24 @@ class Demo:
             for service, port in zip(services, ports, strict=True):
                 _await_ready(service, port)
             if self._registry is not None:
-                _await(self._registry.ready, (self._registry,), "its page")
+                self._registry = self._await_registry(stack, self._registry, scratch, broker)
             done("The uploader watches, the downloader waits, the registry answers")
         self._say(f"  from  {display.shown(self._source)}")
         self._say(f"  to    {display.shown(self._destination)}")
         if self._registry is not None:
             self._say(f"  page  {self._registry.url}")
         return services[0], services[1]
+
+    def _await_registry(
+        self, stack: ExitStack, registry: OwnRegistry, scratch: Path, broker: Broker
+    ) -> OwnRegistry:
+        """Wait for the registry, or for one at another port if somebody else was faster to take the usual."""
+        _await(lambda: registry.ready() or not registry.running, (), "its page")
+        if registry.running:
+            return registry
+        again = stack.enter_context(OwnRegistry(scratch, broker.bootstrap_servers, usual_port=False))
+        _await(again.ready, (again,), "its page")
+        return again
 
     def _check_space(self, expected: list[str]) -> None:
         if self._given is not None:
