@@ -259,7 +259,7 @@ class TestWhatBrowsersAreTold:
 
 
 class TestHead:
-    @pytest.mark.parametrize("path", ["/api/v1/overview", "/api/v1/openapi.json", "/healthz", "/"])
+    @pytest.mark.parametrize("path", ["/api/v1/streams", "/api/v1/openapi.json", "/healthz", "/"])
     def test_says_what_get_would_say_without_the_body(self, local, path):
         whole, head = local.get(path), local.head(path)
 
