@@ -56,7 +56,7 @@ def cluster() -> Kubectl:
     """The cluster, with nothing promised about what is in it."""
     kubeconfig = os.environ.get(VARIABLE)
     if not kubeconfig:
-        pytest.skip(f"needs a Kubernetes cluster: {VARIABLE} names no kubeconfig")
+        pytest.fail(f"needs a Kubernetes cluster: set {VARIABLE} to its kubeconfig")
     if shutil.which("kubectl") is None:
         pytest.fail(f"{VARIABLE} is set, but there is no kubectl in PATH")
     return Kubectl(os.path.abspath(kubeconfig))

@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -22,8 +21,6 @@ from penstock_registry.api import models
 TEXT = (Path(__file__).parents[3] / "docs" / "api.md").read_text(encoding="utf-8")
 TOKEN = "correct-horse-battery-staple"
 FRAME = os.urandom(500)
-
-pytestmark = pytest.mark.skipif(shutil.which("curl") is None, reason="the examples are for curl")
 
 
 def blocks(language: str) -> dict[str, str]:

@@ -1,7 +1,6 @@
 """Who may connect where, and what the operator says when it cannot; others are never held up by it."""
 
 import logging
-import shutil
 import subprocess
 import time
 
@@ -211,7 +210,6 @@ class TestAClusterThatIsAway:
         assert {one.reading.reason for one in found.values()} == {"KafkaUnavailable"}
 
 
-@pytest.mark.skipif(shutil.which("openssl") is None, reason="certificates are made with openssl")
 class TestTls:
     @pytest.fixture
     def certificate(self, tmp_path) -> tuple[str, str]:
