@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock_registry import openmsi
-from penstock_registry.store.schema import COUNTERS
+from servicekit.events import COUNTERS
 from servicekit.exceptions import NotOurEvent
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC).timestamp()

@@ -20,7 +20,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from typing_extensions import override
 
 from penstock_registry.store.queries import programs
-from penstock_registry.store.schema import COUNTERS, IN_KAFKA, counts, streams, totals
+from penstock_registry.store.schema import IN_KAFKA, counts, streams, totals
+from servicekit.events import COUNTERS
 from servicekit.exceptions import PenstockError
 from servicekit.logs import Limiter
 

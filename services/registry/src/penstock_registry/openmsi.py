@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 
 from penstock_registry.knowledge.checking import check_beat
 from penstock_registry.store.batch import Beat
-from penstock_registry.store.schema import COUNTERS
+from servicekit.events import COUNTERS
 from servicekit.exceptions import NotOurEvent
 
 KIND = "openmsi"

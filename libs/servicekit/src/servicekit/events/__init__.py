@@ -6,7 +6,7 @@ back. docs/events.md is written from the models, by `python -m servicekit.events
 """
 
 from servicekit.events.coding import decode, encode
-from servicekit.events.heartbeats import Heartbeats
+from servicekit.events.heartbeats import COUNTERS, Heartbeats
 from servicekit.events.models import (
     EVENTS_TOPIC,
     RECEIPTS,
@@ -30,6 +30,7 @@ from servicekit.events.models import (
 from servicekit.events.telemetry import Telemetry
 
 __all__ = [
+    "COUNTERS",
     "EVENTS_TOPIC",
     "RECEIPTS",
     "TELEMETRY",

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from penstock_registry.store.schema import COUNTERS
-from servicekit.events import Event, ServiceHeartbeat
+from servicekit.events import COUNTERS, Event, ServiceHeartbeat
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,9 @@ from sqlalchemy import Connection, select, tuple_
 
 from penstock_registry.store import upserts
 from penstock_registry.store.batch import Beat
-from penstock_registry.store.schema import COUNTERS, heartbeats, services
+from penstock_registry.store.schema import heartbeats, services
 from penstock_registry.store.upserts import upsert
+from servicekit.events import COUNTERS
 
 REMEMBERED_SECONDS: Final = 86_400.0
 """Heartbeats are told from their repetitions for so long; what is older than this is taken for counted."""

@@ -34,6 +34,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
+from servicekit.events import COUNTERS
+
 PATH_INDEX_BYTES: Final = 256
 """Of each path so much is in the index: PostgreSQL refuses rows above 2704 bytes there, paths have 4096."""
 NAME_KEY_BYTES: Final = 128
@@ -230,15 +232,6 @@ totals = Table(
     Column("bytes", BigInteger, nullable=False),
     Column("last_at", Double, nullable=False),
     PrimaryKeyConstraint("stream_id", "destination", "outcome"),
-)
-
-COUNTERS: Final = (
-    "n_messages_read",
-    "n_bytes_read",
-    "n_messages_processed",
-    "n_bytes_processed",
-    "n_messages_produced",
-    "n_bytes_produced",
 )
 
 # Programs that send heartbeats, with the sums of their counters.

@@ -13,7 +13,7 @@ from sqlalchemy import Row
 from penstock_registry import advice, health
 from penstock_registry.api import models
 from penstock_registry.knowledge import FileRow, Outcome, failed_for, rejected_by
-from penstock_registry.store.schema import COUNTERS
+from servicekit.events import COUNTERS
 
 _ANSWERED: Final = frozenset(outcome.value for outcome in Outcome)
 """States that a file has only by an answer: Kafka has it, though that may not have been heard."""
