@@ -171,8 +171,8 @@ def _property_value(value: object) -> str:
     raise ValueError("values must be text, numbers or booleans")
 
 
-class ServiceSettings(BaseSettings):
-    """What every service can be told. Each service adds fields of its own."""
+class Settings(BaseSettings):
+    """What every program that serves can be told. Each adds fields of its own."""
 
     model_config = SettingsConfigDict(
         env_prefix="PENSTOCK_",
@@ -188,29 +188,6 @@ class ServiceSettings(BaseSettings):
         None,
         description="TOML file with settings: the option names, with underscores. None is read by default.",
     )
-    bootstrap_servers: str = Field(
-        "localhost:9092",
-        description=(
-            "Addresses of Kafka brokers, HOST:PORT separated by commas; a few are enough to find the others."
-        ),
-    )
-    kafka: KafkaProperties = Field(
-        default_factory=KafkaProperties,
-        description=(
-            "Any property of the Kafka client (librdkafka) as KEY=VALUE, such as security.protocol=SASL_SSL. "
-            "Those that delivery is proved by cannot be changed."
-        ),
-    )
-    sasl_username: str | None = Field(
-        None, description="Name to log in to Kafka with; the same as --kafka sasl.username=NAME."
-    )
-    sasl_password: SecretStr | None = Field(
-        None,
-        description=(
-            "Password to log in to Kafka with, best given in the environment; a line break at its end, as "
-            "files have one, is left out."
-        ),
-    )
     log_format: LogFormat = Field(
         "text", description="How to write logs: text for people, json for machines."
     )
@@ -225,17 +202,6 @@ class ServiceSettings(BaseSettings):
         "127.0.0.1",
         description="Address to listen at for metrics; by default only this machine. 0.0.0.0 in a container.",
     )
-
-    @property
-    def credentials(self) -> dict[str, str]:
-        """Name and password to log in to Kafka with, as properties of the client; as far as they are given.
-
-        They are settings of their own beside `kafka`, so that each can come from a Secret as it is.
-        """
-        given = {} if self.sasl_username is None else {"sasl.username": self.sasl_username}
-        if self.sasl_password is not None:
-            given["sasl.password"] = self.sasl_password.get_secret_value()
-        return {name: value.rstrip("\r\n") for name, value in given.items()}
 
     @classmethod
     @override
@@ -333,6 +299,45 @@ class ServiceSettings(BaseSettings):
         if value is not None and name != "kafka" and not cls._is_secret(name):
             text += f" = {value!r}"
         return f"{text}: {_sentence(detail['msg'])}"
+
+
+class ServiceSettings(Settings):
+    """What every service can be told that speaks to one Kafka. Each adds fields of its own."""
+
+    bootstrap_servers: str = Field(
+        "localhost:9092",
+        description=(
+            "Addresses of Kafka brokers, HOST:PORT separated by commas; a few are enough to find the others."
+        ),
+    )
+    kafka: KafkaProperties = Field(
+        default_factory=KafkaProperties,
+        description=(
+            "Any property of the Kafka client (librdkafka) as KEY=VALUE, such as security.protocol=SASL_SSL. "
+            "Those that delivery is proved by cannot be changed."
+        ),
+    )
+    sasl_username: str | None = Field(
+        None, description="Name to log in to Kafka with; the same as --kafka sasl.username=NAME."
+    )
+    sasl_password: SecretStr | None = Field(
+        None,
+        description=(
+            "Password to log in to Kafka with, best given in the environment; a line break at its end, as "
+            "files have one, is left out."
+        ),
+    )
+
+    @property
+    def credentials(self) -> dict[str, str]:
+        """Name and password to log in to Kafka with, as properties of the client; as far as they are given.
+
+        They are settings of their own beside `kafka`, so that each can come from a Secret as it is.
+        """
+        given = {} if self.sasl_username is None else {"sasl.username": self.sasl_username}
+        if self.sasl_password is not None:
+            given["sasl.password"] = self.sasl_password.get_secret_value()
+        return {name: value.rstrip("\r\n") for name, value in given.items()}
 
 
 def _sentence(message: str) -> str:
