@@ -11,6 +11,10 @@ endif
 DISTRIBUTIONS := libs/chunkproto libs/servicekit services/uploader services/downloader services/registry operator cli
 STAMP := $(VENV)/.installed
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links
+NOT_LOCKED := $(foreach d,chunkproto servicekit uploader downloader registry operator,--no-emit-package penstock-$d) --no-emit-package penstock
+# Each image has a lock of its own, and so has what their build stages need. All take their versions from dev.lock.
+IMAGES := uploader downloader registry operator broker
+BUILD ?= docker build
 INPUTS := requirements/install.lock requirements/dev.lock $(DISTRIBUTIONS:%=%/pyproject.toml)
 
 .PHONY: help
@@ -68,7 +72,18 @@ docs: install ## Write docs/events.md and docs/schemas from the models
 .PHONY: lock
 lock: ## Choose versions anew and write the hashed lock files
 	$(LOCK) requirements/install.in -o requirements/install.lock
-	$(LOCK) requirements/dev.in -o requirements/dev.lock $(foreach d,chunkproto servicekit uploader downloader registry operator,--no-emit-package penstock-$d) --no-emit-package penstock
+	$(LOCK) requirements/dev.in -o requirements/dev.lock $(NOT_LOCKED)
+	@$(MAKE) --no-print-directory lock-images
+
+.PHONY: lock-images
+lock-images: ## Write the images' lock files anew, with the versions of dev.lock
+	for name in $(IMAGES) build jars; do \
+	  $(LOCK) requirements/$$name.in --constraint requirements/dev.lock -o requirements/$$name.lock $(NOT_LOCKED) || exit 1; \
+	done
+
+.PHONY: images
+images: ## Build all container images (BUILD='podman build' chooses another builder, IMAGES='uploader' some)
+	@images/build '$(BUILD)' $(IMAGES)
 
 .PHONY: clean
 clean: ## Remove what was built and installed here
