@@ -197,6 +197,14 @@ class TestPace:
         assert first.replicas == 8
         assert decide(settled(policy, reading(), 8), first.state, 120).replicas == 4
 
+    def test_a_window_that_is_made_longer_looks_back_over_all_of_it(self):
+        short = replace(LAG, scale_down_stabilization_seconds=0)
+        busy = decide(settled(short, reading(10**6), 8), State(), 0).state
+        quiet = decide(inputs(short, reading(stable=False), 8), busy, 15).state
+        assert decide(settled(short, reading(), 8), quiet, 30).replicas == 4
+        for now, replicas in ((30, 8), (314, 8), (315, 4)):
+            assert decide(settled(LAG, reading(), 8), quiet, now).replicas == replicas
+
     def test_without_a_window_in_at_once_but_still_level_by_level(self):
         policy = replace(LAG, scale_down_stabilization_seconds=0)
         assert changes(8, play(policy, reading(), 8, seconds=60)) == [8, 4, 3, 2, 1]
@@ -218,6 +226,36 @@ class TestPace:
                 when.append(now)
             replicas, state = decision.replicas, decision.state
         assert when == [600, 1200, 1800]
+
+    @pytest.mark.parametrize(
+        ("policy", "members"),
+        [
+            (replace(LAG, scale_down_stabilization_seconds=0), 8),
+            (LAG, 8),
+            (LAG, 4),  # four pods have long been missing: by chance those that there are to be
+            (replace(LAG, max_replicas=4), 4),
+        ],
+    )
+    def test_one_reading_takes_one_level_however_often_it_is_decided_upon(self, policy: Policy, members: int):
+        found = reading(members=members)
+        replicas, state, path = 8, decide(inputs(LAG, found, 8), State(), 0).state, [8]
+        for moment in range(1000):
+            decision = decide(inputs(policy, found, replicas), state, 600 + moment / 1000)
+            replicas, state = decision.replicas, decision.state
+            path.append(replicas)
+        assert path == [8, *[4] * 1000]
+
+    def test_a_group_that_says_something_else_has_noticed_the_change(self):
+        found = reading(members=4)
+        state = decide(inputs(LAG, found, 8), State(), 0).state
+        state = decide(inputs(LAG, found, 8), state, 600).state
+        decision = decide(inputs(LAG, found, 4), state, 615)
+        assert (decision.replicas, decision.reason) == (4, "WaitingForGroup")
+        leaving = decide(inputs(LAG, reading(members=4, stable=False), 4), decision.state, 630)
+        assert decide(inputs(LAG, found, 4), leaving.state, 645).replicas == 3
+        # One that never does has its ten minutes, too.
+        assert decide(inputs(LAG, found, 4), decision.state, 1199).replicas == 4
+        assert decide(inputs(LAG, found, 4), decision.state, 1200).replicas == 3
 
     def test_new_partitions_within_the_window_do_not_make_the_old_number_uneven_for_good(self):
         state = play(LAG, reading(10**6, partitions=8), 8, seconds=0)[-1].state

@@ -81,10 +81,12 @@ class State:
     """What one decision hands to the next. A blank one is safe: nothing shrinks before a whole window."""
 
     history: tuple[Demand, ...] = ()
-    """Newest last, each smaller than the one before: what a maximum over the window needs, and no more."""
+    """Newest last, each smaller than the one before: what a maximum over any window needs, and no more."""
     idle_since: float | None = None
     unsettled_since: float | None = None
     changed_at: float | None = None
+    group_at_change: Group | None = None
+    """What Kafka said of the group when the number last changed, until it says something else."""
     log_end: int | None = None
 
 
@@ -135,9 +137,7 @@ def _scaled(inputs: Inputs, reading: Reading, state: State, now: float) -> Decis
     ceiling = _Ceiling.of(inputs, partitions)
     demand = _demand(policy, reading)
     state = _observed(inputs, reading, state, now)
-    state = replace(
-        state, history=_remembered(state.history, demand, partitions, inputs.replicas, policy, now)
-    )
+    state = replace(state, history=_remembered(state.history, demand, partitions, inputs.replicas, now))
     wanted = _fit(demand, policy, partitions, ceiling.replicas)
     current = inputs.replicas
     if current > ceiling.replicas:
@@ -154,7 +154,7 @@ def _scaled(inputs: Inputs, reading: Reading, state: State, now: float) -> Decis
     elif current < inputs.replicas:
         replicas, reason, why = current, "DemandMet", ceiling.message
     else:
-        highest = max(entry.replicas for entry in state.history)
+        highest = _highest(state.history, now - policy.scale_down_stabilization_seconds)
         target = _fit(highest, policy, partitions, ceiling.replicas)
         if target >= current:
             replicas, reason = current, "Stabilizing"
@@ -253,22 +253,28 @@ def _fit(demand: int, policy: Policy, partitions: int, ceiling: int) -> int:
 
 
 def _remembered(
-    history: tuple[Demand, ...], demand: int, partitions: int, running: int, policy: Policy, now: float
+    history: tuple[Demand, ...], demand: int, partitions: int, running: int, now: float
 ) -> tuple[Demand, ...]:
-    """Add a demand to the history, and forget what the maximum over the window does not need.
+    """Add a demand to the history, and forget the earlier ones that it exceeds.
 
     A demand holds from its reading until the next one, so that a window shorter than the time between two
     readings still looks at both. The first reading follows what runs: a restart knows nothing better.
+    None is too old: the author may lengthen the window.
     """
     level = balanced(demand, partitions) if demand else 0
     *older, last = [Demand(entry.replicas, min(entry.until, now)) for entry in history] or [
         Demand(running, now)
     ]
-    since = now - policy.scale_down_stabilization_seconds
-    kept = [entry for entry in (*older, last._replace(until=now)) if entry.until > since]
+    kept = [*older, last._replace(until=now)]
     while kept and kept[-1].replicas <= level:
         kept.pop()
     return (*kept, Demand(level, now))
+
+
+def _highest(history: tuple[Demand, ...], since: float) -> int:
+    """Give the highest demand since then; the newest counts also without any window."""
+    *older, newest = history
+    return next((entry.replicas for entry in older if entry.until > since), newest.replicas)
 
 
 def _observed(inputs: Inputs, reading: Reading, state: State, now: float) -> State:
@@ -283,6 +289,7 @@ def _observed(inputs: Inputs, reading: Reading, state: State, now: float) -> Sta
         idle_since=None if busy else _since(state.idle_since, now),
         unsettled_since=None if settled else _since(state.unsettled_since, now),
         changed_at=None if state.changed_at is None else min(state.changed_at, now),
+        group_at_change=state.group_at_change if state.group_at_change == reading.group else None,
     )
 
 
@@ -292,13 +299,13 @@ def _since(before: float | None, now: float) -> float:
 
 
 def _may_shrink(state: State, now: float) -> bool:
-    """Say whether a group may lose members: it has settled, or has had its time since it last lost some."""
-    if state.unsettled_since is None:
+    """Say whether a group may lose members: it has settled, or has had its time since the last change."""
+    # What Kafka said before it may fit the new number by chance; decisions come faster than readings.
+    noticed = state.group_at_change is None
+    if state.unsettled_since is None and noticed:
         return True
-    begun = state.unsettled_since
-    if state.changed_at is not None:
-        begun = max(begun, state.changed_at)
-    return now - begun >= GROUP_PATIENCE_SECONDS
+    times = [time for time in (state.unsettled_since, state.changed_at) if time is not None]
+    return now - max(times) >= GROUP_PATIENCE_SECONDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -353,7 +360,7 @@ def _decision(
 ) -> Decision:
     before = inputs.replicas
     if replicas != before:
-        state = replace(state, changed_at=now)
+        state = replace(state, changed_at=now, group_at_change=group)
         reason = "ScaledOut" if replicas > before else "ScaledIn" if replicas else "ScaledToZero"
         message = f"{before} -> {replicas} replicas: {why}"
     else:
