@@ -108,6 +108,10 @@ def test_the_innermost_volume_counts():
     assert sidecar(body)["volumeMounts"][0]["name"] == "results"
 
 
+def test_a_relative_mount_begins_at_the_root_as_the_kubelet_has_it():
+    assert sidecar(pod(mount={"mountPath": "results/"}))["volumeMounts"][0]["name"] == "results"
+
+
 def test_a_directory_of_a_like_name_is_another():
     assert "no container" in refusal(pod(mount={"mountPath": "/resul"}))
 

@@ -96,7 +96,8 @@ def inject(pod: Pod, stream: DirectoryStream, installation: Installation) -> Inj
 
 
 def _normal(path: str) -> str:
-    return re.sub("/+", "/", path).rstrip("/") or "/"
+    # The kubelet takes a relative mountPath to begin at the root.
+    return re.sub("/+", "/", f"/{path}").rstrip("/") or "/"
 
 
 def _is_on(path: str, mount_path: str) -> bool:
