@@ -132,6 +132,7 @@ class Metadata(Part):
     uid: str = ""
     generation: int = 0
     resource_version: str = ""
+    creation_timestamp: str = ""
     labels: dict[str, str] = Field({})
     annotations: dict[str, str] = Field({})
     finalizers: tuple[str, ...] = ()

@@ -1,0 +1,186 @@
+"""What a stream's conditions say, and in which words. Pure.
+
+No message has an age or a count of attempts in it: as long as nothing happens, a status stays as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from penstock_operator.kafka import Observation, topic_condition
+from penstock_operator.objects.names import Side, deployment_name
+from penstock_operator.observed import Observed, Sidecars, is_ours
+from penstock_operator.reading import FailedRead
+from penstock_operator.resource import ConditionType, DirectoryStream
+from penstock_operator.scaling import Condition, Decision
+
+GROUP_UNSTABLE: Final = "GroupUnstable"
+"""An extra condition, which is there only while it holds."""
+BAD_IF_TRUE: Final = frozenset({ConditionType.SCALING_LIMITED.value, GROUP_UNSTABLE})
+SHOWN_NAMES: Final = 5
+"""How many pods a message names."""
+
+
+def of_stream(
+    observed: Observed, observation: Observation, decision: Decision | None
+) -> tuple[Condition, ...]:
+    """Give all conditions of a stream, `Ready` first."""
+    if observed.earlier is not None:
+        return _taken(observed.stream, observed.earlier)
+    topic = _topic(observed, observation)
+    uploader = _uploader(observed)
+    replicas = 0 if decision is None else decision.replicas
+    downloader = _downloader(observed, replicas)
+    told = [topic, uploader, downloader]
+    if decision is not None:
+        told += [decision.active, decision.limited]
+        if decision.group.status:
+            told.append(decision.group)
+    return (_ready(observed.stream, told), *told)
+
+
+def _ready(stream: DirectoryStream, told: list[Condition]) -> Condition:
+    """Sum up: the first thing that is wrong, or else the first that is not known."""
+    if stream.spec.suspend:
+        return Condition(
+            ConditionType.READY, False, "Suspended", "Nothing is delivered until `suspend` is false."
+        )
+    parts = [condition for condition in told if condition.type not in BAD_IF_TRUE]
+    for status in (False, None):
+        for condition in parts:
+            if condition.status is status:
+                return Condition(ConditionType.READY, status, condition.reason, condition.message)
+    return Condition(ConditionType.READY, True, "AllReady", "Files are carried and delivered.")
+
+
+def _taken(stream: DirectoryStream, earlier: str) -> tuple[Condition, ...]:
+    message = (
+        f"DirectoryStream {earlier} reads topic {stream.spec.topic.name} in consumer group "
+        f"{stream.consumer_group} already, and was there first: each would get a part of the files. Delete "
+        f"one of them, or make this one anew with another downloader.consumerGroup or topic."
+    )
+    return tuple(
+        Condition(kind, False, "GroupTaken", message)
+        for kind in (
+            ConditionType.READY,
+            ConditionType.UPLOADER_READY,
+            ConditionType.DOWNLOADER_READY,
+            ConditionType.SCALING_ACTIVE,
+        )
+    )
+
+
+def _topic(observed: Observed, observation: Observation) -> Condition:
+    topic, error = observation.topic, observed.topic_error
+    if error is None:
+        return topic_condition(topic, observed.topic_notes)
+    if not isinstance(topic, FailedRead):
+        return topic_condition(topic, (*observed.topic_notes, f"not as it is wanted: {error.message}"))
+    if topic.reason == "TopicMissing" and error.reason != "KafkaUnavailable":
+        message = f"The topic could not be made: {error.message}"
+        return Condition(ConditionType.TOPIC_READY, False, error.reason, message)
+    return topic_condition(topic)
+
+
+# Those who run
+
+
+def _downloader(observed: Observed, replicas: int) -> Condition:
+    return _deployment(observed, "downloader", ConditionType.DOWNLOADER_READY, replicas)
+
+
+def _uploader(observed: Observed) -> Condition:
+    kind = ConditionType.UPLOADER_READY
+    mode = observed.stream.spec.source.uploader.mode
+    if mode == "Deployment":
+        return _deployment(observed, "uploader", kind, 0 if observed.stream.spec.suspend else 1)
+    if mode == "External":
+        return Condition(kind, True, "External", "Uploaders run outside of this cluster.")
+    if observed.sidecars is None:
+        return Condition(kind, None, "NotReadYet", "The pods with sidecars were not looked at yet.")
+    return _sidecars(kind, observed.sidecars)
+
+
+def _sidecars(kind: ConditionType, found: Sidecars) -> Condition:
+    if found.missing:
+        return Condition(
+            kind,
+            False,
+            "SidecarMissing",
+            f"No uploader sends the files of {_names(found.missing)}: the sidecar is missing. Label them "
+            f"penstock.dev/inject in their template and make them anew, or paste it (docs/sidecar.md).",
+        )
+    if found.not_ready:
+        return Condition(
+            kind,
+            False,
+            "SidecarNotReady",
+            f"The sidecar of {_names(found.not_ready)} is not ready: kubectl logs POD -c penstock-uploader",
+        )
+    if not found.ready:
+        return Condition(kind, True, "NoPods", "The podSelector selects no pod now.")
+    pods = "1 pod" if found.ready == 1 else f"{found.ready} pods"
+    return Condition(kind, True, "AllReady", f"{pods} with a sidecar.")
+
+
+def _names(pods: tuple[str, ...]) -> str:
+    shown = ", ".join(pods[:SHOWN_NAMES])
+    more = len(pods) - SHOWN_NAMES
+    return f"{'pod' if len(pods) == 1 else 'pods'} {shown}" + (f" and {more} more" if more > 0 else "")
+
+
+def _deployment(observed: Observed, side: Side, kind: ConditionType, wanted: int) -> Condition:
+    stream = observed.stream
+    name = f"Deployment {deployment_name(stream, side)}"
+    live = observed.deployments.get(side)
+    if live is not None and not is_ours(stream, live):
+        return Condition(
+            kind,
+            False,
+            "NameTaken",
+            f"{name} is somebody else's: delete it, or give this DirectoryStream another name.",
+        )
+    if side in observed.refused:
+        return Condition(kind, False, "ApplyRefused", f"{name} was refused: {observed.refused[side]}")
+    missing = [
+        name for name, claim in observed.claims.items() if claim is None and name in _claims(stream, side)
+    ]
+    if missing:
+        claims = ", ".join(missing)
+        return Condition(
+            kind,
+            False,
+            "ClaimMissing",
+            f"PersistentVolumeClaim {claims} does not exist in namespace {stream.metadata.namespace}: make "
+            f"it, or name another one.",
+        )
+    if wanted == 0:
+        return Condition(kind, True, "ScaledToZero", f"No {side} is wanted now.")
+    if live is None:
+        return Condition(kind, False, "Starting", f"{name} is being made.")
+    ready = settled(live, wanted)
+    if ready == wanted:
+        return Condition(kind, True, "AllReady", f"{ready} of {wanted} ready.")
+    failing = observed.failing.get(side, ())
+    if failing:
+        said = "; ".join(failing[:SHOWN_NAMES])
+        return Condition(kind, False, "PodsFailing", f"{ready} of {wanted} ready. {said}.")
+    return Condition(kind, False, "Starting", f"{ready} of {wanted} ready.")
+
+
+def settled(live: Mapping[str, Any], wanted: int) -> int:
+    """Give how many of the wanted pods are ready, and are as the Deployment says now."""
+    status = live.get("status") or {}
+    if status.get("observedGeneration", 0) < live["metadata"].get("generation", 0):
+        return 0
+    return int(min(status.get("updatedReplicas", 0), status.get("availableReplicas", 0), wanted))
+
+
+def _claims(stream: DirectoryStream, side: Side) -> set[str]:
+    if side == "downloader":
+        destination = stream.spec.downloader.destination.persistent_volume_claim
+        return set() if destination is None else {destination.claim_name}
+    source = stream.spec.source
+    found = set() if source.uploader.claim_name is None else {source.uploader.claim_name}
+    return found if source.state is None else found | {source.state.persistent_volume_claim.claim_name}

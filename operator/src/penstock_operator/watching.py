@@ -1,0 +1,95 @@
+"""kopf watches, the controller acts: every change of a DirectoryStream or of a Deployment is handed over.
+
+kopf has a thread and an event loop of its own: when it ends, it cancels every task that it finds in its loop.
+It writes nothing into objects: there are no handlers that it would have to remember the progress of.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import kopf
+
+from penstock_operator.objects import STREAM_LABEL
+from penstock_operator.resource import GROUP, PLURAL, VERSION
+
+Object = Mapping[str, Any]
+Seen = Callable[[Object], None]
+
+_QUIET: Final = ("kopf", "aiohttp", "httpx", "httpx2", "httpcore", "httpcore2")
+
+
+def handlers(
+    *, stream_seen: Seen, stream_gone: Seen, deployment_seen: Seen, deployment_gone: Seen
+) -> kopf.OperatorRegistry:
+    """Give kopf's registry of what is watched; each is told an object as the API server has it."""
+    registry = kopf.OperatorRegistry()
+
+    @kopf.on.login(registry=registry)
+    def login(**known: Any) -> Any:  # noqa: ANN401 - kopf's own
+        return kopf.login_with_service_account(**known) or kopf.login_with_kubeconfig(**known)
+
+    @kopf.on.event(GROUP, VERSION, PLURAL, registry=registry)
+    def stream(event: Any, **_: Any) -> None:  # noqa: ANN401
+        (stream_gone if event["type"] == "DELETED" else stream_seen)(event["object"])
+
+    @kopf.on.event("apps", "v1", "deployments", labels={STREAM_LABEL: kopf.PRESENT}, registry=registry)
+    def deployment(event: Any, **_: Any) -> None:  # noqa: ANN401
+        (deployment_gone if event["type"] == "DELETED" else deployment_seen)(event["object"])
+
+    return registry
+
+
+def settings() -> kopf.OperatorSettings:
+    """Give kopf's settings: what we use of it, and nothing that asks for rights which we do not have."""
+    found = kopf.OperatorSettings()
+    found.posting.enabled = False
+    found.peering.standalone = True
+    found.scanning.disabled = True
+    found.watching.label_selectors["deployments.v1.apps"] = STREAM_LABEL
+    found.watching.server_timeout = 300
+    found.networking.request_timeout = 30
+    return found
+
+
+class Watching:
+    """Runs kopf in a thread until closed. `failed` is called if it ends by itself."""
+
+    def __init__(
+        self, registry: kopf.OperatorRegistry, namespaces: list[str], failed: Callable[[str], None]
+    ) -> None:
+        for name in _QUIET:
+            logging.getLogger(name).setLevel(logging.WARNING)
+        self._registry = registry
+        self._namespaces = namespaces
+        self._failed = failed
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="kopf", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(
+                kopf.operator(
+                    registry=self._registry,
+                    settings=settings(),
+                    clusterwide=not self._namespaces,
+                    namespaces=self._namespaces,
+                    stop_flag=self._stop,
+                )
+            )
+        except Exception as error:
+            logging.getLogger(__name__).debug("kopf ended", exc_info=error)
+            self._failed(f"watching Kubernetes ended: {type(error).__name__}: {error}")
+        else:
+            if not self._stop.is_set():
+                self._failed("watching Kubernetes ended by itself")
+
+    def close(self, timeout: float) -> None:
+        """End it, and wait for that, at most `timeout` seconds."""
+        self._stop.set()
+        self._thread.join(timeout)
