@@ -18,6 +18,7 @@ from penstock.broker.errors import (
     PortInUseError,
 )
 from penstock.broker.foreground import run
+from penstock.broker.settings import Listener
 
 __all__ = [
     "Broker",
@@ -27,6 +28,7 @@ __all__ = [
     "DataDirectoryError",
     "JarsError",
     "JavaNotFoundError",
+    "Listener",
     "PortInUseError",
     "run",
 ]

@@ -23,9 +23,16 @@ from penstock.broker.classes import ClassArchive
 from penstock.broker.errors import BrokerError, BrokerStartError, DataDirectoryError, PortInUseError
 from penstock.broker.jars import Progress, ensure_jars
 from penstock.broker.java import find_java
-from penstock.broker.ports import free_ports, is_free
+from penstock.broker.ports import AddressError, free_ports, is_free
 from penstock.broker.ready import NotReadyError, wait_until_usable
-from penstock.broker.settings import LOOPBACK, Membership, Security, server_properties, to_java_properties
+from penstock.broker.settings import (
+    LOOPBACK,
+    Listener,
+    Membership,
+    Security,
+    server_properties,
+    to_java_properties,
+)
 from servicekit.exceptions import StateError, StateInUse
 from servicekit.filesystem import FileLock
 
@@ -39,12 +46,12 @@ _LOGGING = (
         for name in ("kafka.server.KafkaConfig", "org.apache.kafka.common")
     ),
 )
-_BIND_FAILURE = re.compile(r"failed to bind to [^\s:]*:(\d+)", re.IGNORECASE)
+_BIND_FAILURE = re.compile(r"failed to bind to \S*:(\d+)", re.IGNORECASE)
 _LOCK_FAILURE = "Failed to acquire lock on file"
 
 
 class Broker:
-    """A real Apache Kafka on the loopback interface, in a process of its own.
+    """A real Apache Kafka on the loopback interface (or where a `Listener` says), in a process of its own.
 
     As a context manager it starts on entering; on leaving it stops, and a temporary data directory is
     removed. In between it can be stopped, killed and started again on the same port and data. It never
@@ -62,6 +69,7 @@ class Broker:
         properties: Mapping[str, str] | None = None,
         users: Mapping[str, str] | Security | None = None,
         membership: Membership | None = None,
+        listener: Listener | None = None,
         progress: Progress | None = None,
         start_timeout_seconds: float = 90.0,
         stop_timeout_seconds: float = 30.0,
@@ -77,6 +85,7 @@ class Broker:
             users: passwords by name: clients must log in (SASL/PLAIN) and may do only what ACLs allow, except
                 the super user `admin`, who is added. See `client_config`.
             membership: which broker of a `Cluster` this one is.
+            listener: where clients on other machines find it. Without `users`, whoever reaches it may do all.
             progress: told in one line of what takes long, such as a first download.
             start_timeout_seconds: how long a start may take, downloads aside.
             stop_timeout_seconds: how long an orderly stop may take until the process is killed.
@@ -93,6 +102,8 @@ class Broker:
         self._properties = dict(properties or {})
         self._security = users if isinstance(users, Security) or users is None else Security(dict(users))
         self._membership = membership or Membership()
+        self._listener = listener
+        self._local_port = 0
         self._progress = progress
         self._start_timeout = start_timeout_seconds
         self._stop_timeout = stop_timeout_seconds
@@ -117,7 +128,7 @@ class Broker:
         """`host:port`, for clients' `bootstrap.servers`."""
         if not self._port:
             raise BrokerError("the broker has no address yet: start it first")
-        return f"{LOOPBACK}:{self._port}"
+        return self._listener.advertised(self._port) if self._listener else f"{LOOPBACK}:{self._port}"
 
     @property
     def data_dir(self) -> Path:
@@ -256,7 +267,7 @@ class Broker:
         try:
             self._wait_for_port(deadline)
             wait_until_usable(
-                self.client_config(),
+                self.client_config() | {"bootstrap.servers": f"{LOOPBACK}:{self._own_port}"},
                 cluster_id=_read_properties(self._log_directory / "meta.properties")["cluster.id"],
                 node_id=self._membership.node_id,
                 nodes=nodes or len(self._membership.controllers) // 2 + 1,
@@ -274,9 +285,15 @@ class Broker:
 
     def _forget_chosen_ports(self) -> None:
         """Choose ports anew at the next start, but for a client port that others may know by now."""
+        self._local_port = 0
         self._membership = dataclasses.replace(self._membership, controllers={})
         if self._port_is_chosen and not self._was_usable:
             self._port = 0
+
+    @property
+    def _own_port(self) -> int:
+        """The port at which we reach the broker: what is advertised to others need not lead here."""
+        return self._local_port if self._listener else self._port
 
     @property
     def _log_directory(self) -> Path:
@@ -291,10 +308,16 @@ class Broker:
         return self.data_dir / "server.properties"
 
     def _claim_ports(self) -> None:
-        if not self._port:
-            [self._port] = free_ports(1)
-        elif not is_free(self._port):
-            raise _port_in_use(self._port)
+        host = self._listener.host if self._listener else LOOPBACK
+        try:
+            if not self._port:
+                [self._port] = free_ports(1, host)
+            elif not is_free(self._port, host):
+                raise _port_in_use(self._port, host)
+        except AddressError as error:
+            raise BrokerError(str(error)) from error
+        if self._listener and not (self._local_port and is_free(self._local_port)):
+            [self._local_port] = free_ports(1)
         if not self._membership.controllers:
             only = dict(zip([self._membership.node_id], free_ports(1), strict=True))
             self._membership = dataclasses.replace(self._membership, controllers=only)
@@ -352,6 +375,8 @@ class Broker:
                 membership=self._membership,
                 security=self._security,
                 overrides=self._properties,
+                listener=self._listener,
+                local_port=self._local_port,
             )
             self._log_directory.mkdir(exist_ok=True)
             self._properties_path.touch(mode=0o600)  # it may hold passwords
@@ -446,11 +471,11 @@ class Broker:
         while True:
             self.check_running()
             try:
-                socket.create_connection((LOOPBACK, self._port), timeout=1.0).close()
+                socket.create_connection((LOOPBACK, self._own_port), timeout=1.0).close()
                 return
             except OSError as error:
                 if time.monotonic() > deadline:
-                    raise NotReadyError(f"port {self._port} does not answer") from error
+                    raise NotReadyError(f"port {self._own_port} does not answer") from error
             time.sleep(0.02)
 
     def _failure(self, what: str) -> BrokerError:
@@ -462,7 +487,9 @@ class Broker:
                 lines = [line.decode(errors="replace").strip() for line in log if line.strip()]
         for line in reversed(lines):
             if match := _BIND_FAILURE.search(line):
-                return _port_in_use(int(match[1]))
+                port = int(match[1])
+                host = self._listener.host if self._listener and port == self._port else LOOPBACK
+                return _port_in_use(port, host)
             if _LOCK_FAILURE in line:
                 return DataDirectoryError(
                     f"{self.data_dir} is in use by another broker: stop that, or choose another"
@@ -481,9 +508,9 @@ class Broker:
         return kept
 
 
-def _port_in_use(port: int) -> PortInUseError:
+def _port_in_use(port: int, host: str = LOOPBACK) -> PortInUseError:
     return PortInUseError(
-        f"port {port} of {LOOPBACK} is in use by another program: stop that, or choose another port"
+        f"port {port} of {host} is in use by another program: stop that, or choose another port"
     )
 
 

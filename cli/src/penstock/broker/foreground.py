@@ -7,6 +7,7 @@ from pathlib import Path
 
 from penstock.broker.broker import Broker
 from penstock.broker.jars import Progress
+from penstock.broker.settings import Listener
 
 _DEFAULT_PORT = 9092
 
@@ -16,7 +17,13 @@ def _say(line: str) -> None:
     sys.stdout.flush()
 
 
-def run(port: int = _DEFAULT_PORT, data_dir: Path | str | None = None, *, say: Progress = _say) -> None:
+def run(
+    port: int = _DEFAULT_PORT,
+    data_dir: Path | str | None = None,
+    *,
+    listener: Listener | None = None,
+    say: Progress = _say,
+) -> None:
     """Run a broker until SIGINT or SIGTERM, then stop it in good order.
 
     Says through `say`, in lines, what takes long, and then `ready: ` with the address. Call it from the main
@@ -26,6 +33,7 @@ def run(port: int = _DEFAULT_PORT, data_dir: Path | str | None = None, *, say: P
     Args:
         port: TCP port for clients; 0: a free one.
         data_dir: where data is kept; None: a temporary directory that is removed at the end.
+        listener: where clients on other machines find it; None: they don't, it listens on loopback.
         say: told each line; prints it by default.
     """
     asked = threading.Event()
@@ -38,11 +46,12 @@ def run(port: int = _DEFAULT_PORT, data_dir: Path | str | None = None, *, say: P
 
     before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        with Broker(data_dir, port, progress=say, record_classes=False) as broker:
+        with Broker(data_dir, port, listener=listener, progress=say, record_classes=False) as broker:
             where = broker.data_dir if data_dir is not None else "temporary (--data-dir keeps it)"
             say(f"ready: {broker.bootstrap_servers}")
             say(f"data: {where}; log: {broker.log_path}; Ctrl-C stops it")
-            there = "" if broker.port == _DEFAULT_PORT else f" --bootstrap-servers {broker.bootstrap_servers}"
+            usual = broker.port == _DEFAULT_PORT and listener is None
+            there = "" if usual else f" --bootstrap-servers {broker.bootstrap_servers}"
             say(f"next, make a topic: penstock create-topic NAME{there}")
             while not asked.wait(0.5):
                 broker.check_running()

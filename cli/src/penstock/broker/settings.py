@@ -1,12 +1,12 @@
 """Kafka's configuration of a local broker: one table, with the reason for each value."""
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 LOOPBACK = "127.0.0.1"
-"""The only address that a local broker listens on."""
+"""The only address that a local broker listens on, unless it is told otherwise by a `Listener`."""
 
 SETTINGS: Mapping[str, tuple[str, str]] = {
     # name: (value, why)
@@ -63,6 +63,31 @@ class Membership:
 
 
 @dataclass(frozen=True, slots=True)
+class Listener:
+    """Where clients on other machines find a broker.
+
+    Kafka's clients are told by the first broker that they reach where each broker is: an address that means
+    the same to all of them.
+    """
+
+    host: str
+    """Address or name of the interface to listen at; 0.0.0.0 or :: for all of them."""
+    advertised_host: str
+    """What clients are told to connect to."""
+    advertised_port: int | None = None
+    """None: the port that it listens at."""
+
+    def advertised(self, port: int) -> str:
+        """Return `host:port` as clients are told, of a broker that listens at `port`."""
+        return endpoint(self.advertised_host, self.advertised_port or port)
+
+
+def endpoint(host: str, port: int) -> str:
+    """Write an address as Kafka reads it: `kafka1:9092`, `[::1]:9092`."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+@dataclass(frozen=True, slots=True)
 class Security:
     """SASL/PLAIN on every listener, and an authorizer that denies what no ACL allows."""
 
@@ -75,8 +100,8 @@ class Security:
         """Return the password of a user, the super user included."""
         return self.super_password if user == self.super_user else self.users[user]
 
-    def properties(self) -> dict[str, str]:
-        """Return what the server must be told."""
+    def properties(self, listeners: Iterable[str]) -> dict[str, str]:
+        """Return what the server must be told of the listeners with these names."""
         everyone = {**self.users, self.super_user: self.super_password}
         login = (
             "org.apache.kafka.common.security.plain.PlainLoginModule required "
@@ -85,12 +110,11 @@ class Security:
             + ";"
         )
         return {
-            "listener.security.protocol.map": "CLIENT:SASL_PLAINTEXT,CONTROLLER:SASL_PLAINTEXT",
+            "listener.security.protocol.map": ",".join(f"{name}:SASL_PLAINTEXT" for name in listeners),
             "sasl.enabled.mechanisms": "PLAIN",
             "sasl.mechanism.inter.broker.protocol": "PLAIN",
             "sasl.mechanism.controller.protocol": "PLAIN",
-            "listener.name.client.plain.sasl.jaas.config": login,
-            "listener.name.controller.plain.sasl.jaas.config": login,
+            **{f"listener.name.{name.lower()}.plain.sasl.jaas.config": login for name in listeners},
             "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
             "super.users": f"User:{self.super_user}",
             "allow.everyone.if.no.acl.found": "false",
@@ -104,21 +128,31 @@ def server_properties(
     membership: Membership,
     security: Security | None,
     overrides: Mapping[str, str],
+    listener: Listener | None = None,
+    local_port: int = 0,
 ) -> dict[str, str]:
-    """Return the whole configuration of one broker. `overrides` win."""
+    """Return the whole configuration of one broker. `overrides` win.
+
+    With a `listener` the broker has a second one, LOCAL, at the loopback interface's `local_port`: for
+    itself, and for us who wait for it. What is advertised to others need not lead back to this machine yet.
+    """
     nodes = membership.controllers
     replicas, in_sync = str(min(3, len(nodes))), str(max(1, min(2, len(nodes) - 1)))
-    listeners = f"CLIENT://{LOOPBACK}:{port},CONTROLLER://{LOOPBACK}:{nodes[membership.node_id]}"
+    bound = {"CLIENT": endpoint(listener.host if listener else LOOPBACK, port)}
+    advertised = {"CLIENT": listener.advertised(port) if listener else bound["CLIENT"]}
+    if listener:
+        bound["LOCAL"] = advertised["LOCAL"] = endpoint(LOOPBACK, local_port)
+    bound["CONTROLLER"] = endpoint(LOOPBACK, nodes[membership.node_id])
     properties = {name: value for name, (value, _) in SETTINGS.items()}
     properties |= {
         "process.roles": "broker,controller",
         "node.id": str(membership.node_id),
         "controller.quorum.voters": ",".join(f"{node}@{LOOPBACK}:{at}" for node, at in nodes.items()),
         "controller.listener.names": "CONTROLLER",
-        "listeners": listeners,
-        "advertised.listeners": f"CLIENT://{LOOPBACK}:{port}",
-        "inter.broker.listener.name": "CLIENT",
-        "listener.security.protocol.map": "CLIENT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+        "listeners": _listed(bound),
+        "advertised.listeners": _listed(advertised),
+        "inter.broker.listener.name": "LOCAL" if listener else "CLIENT",
+        "listener.security.protocol.map": ",".join(f"{name}:PLAINTEXT" for name in bound),
         "log.dirs": log_directory.as_posix(),
         # One broker: 1 and 1. Three: any one may die and acks=all still means two copies.
         "default.replication.factor": replicas,
@@ -130,8 +164,12 @@ def server_properties(
         "share.coordinator.state.topic.min.isr": in_sync,
     }
     if security:
-        properties |= security.properties()
+        properties |= security.properties(bound)
     return properties | dict(overrides)
+
+
+def _listed(listeners: Mapping[str, str]) -> str:
+    return ",".join(f"{name}://{address}" for name, address in listeners.items())
 
 
 def to_java_properties(properties: Mapping[str, str]) -> str:
