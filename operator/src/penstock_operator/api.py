@@ -131,9 +131,9 @@ class Api:
                 return None
             raise
 
-    async def streams(self, namespace: str | None) -> list[Object]:
-        """List the DirectoryStreams of one namespace, or of all (None)."""
-        return await self._list("DirectoryStream", namespace or "*", None)
+    async def streams(self, namespace: str) -> list[Object]:
+        """List the DirectoryStreams of one namespace, or of all (`*`)."""
+        return await self._list("DirectoryStream", namespace, None)
 
     async def pods(self, namespace: str, selector: LabelSelector) -> list[Object]:
         """List the pods of a namespace that a selector selects."""

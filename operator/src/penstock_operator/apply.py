@@ -1,68 +1,185 @@
-"""When an object has to be applied (again), so that a settled cluster sees no writes. Pure."""
+"""Carrying out what was decided: Deployments, statuses, finalizers and Events, by server-side apply."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
 from typing import Any, Final
 
-Object = Mapping[str, Any]
+from penstock_operator import metrics
+from penstock_operator.api import Api, ApiFailed
+from penstock_operator.changes import CONTESTED, Applied, digest, is_changed, needed
+from penstock_operator.objects import FIELD_MANAGER
+from penstock_operator.objects.names import Side, deployment_name
+from penstock_operator.observed import is_ours
+from penstock_operator.reconcile import Note
+from penstock_operator.resource import GROUP, KIND, VERSION, DirectoryStream
+from penstock_operator.tracked import SIDES, Object, Refusal, Tracked, version
+from penstock_operator.work_queue import WorkQueue
 
-CONTESTED: Final = 5
-"""After so many times within `CONTEST_SECONDS` that somebody else's change was taken back, we wait."""
-CONTEST_SECONDS: Final = 60.0
+log = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True, slots=True)
-class Applied:
-    """What was applied last, and as what the API server has it since then."""
-
-    digest: str
-    generation: int
-    restored: tuple[float, ...] = ()
-    """When somebody else's change was taken back lately."""
-
-    @classmethod
-    def of(cls, desired: Object, answered: Object, restored: tuple[float, ...] = ()) -> Applied:
-        """Note an apply that the API server has answered with the object."""
-        return cls(digest(desired), generation(answered), restored)
-
-    def contested_until(self, now: float) -> float | None:
-        """Say until when to leave an object alone that somebody else sets otherwise, again and again."""
-        lately = [when for when in self.restored if now - when < CONTEST_SECONDS]
-        return lately[0] + CONTEST_SECONDS if len(lately) >= CONTESTED else None
+RETRY_SECONDS: Final = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0, 120.0, 300.0)
+"""After how long what failed is tried again; at the last pace for ever."""
+MESSAGE_LENGTH: Final = 1024
+"""Characters of an Event's message that Kubernetes takes."""
 
 
-def digest(desired: Object) -> str:
-    """Make a text that is the same for the same object."""
-    return hashlib.sha256(json.dumps(desired, sort_keys=True).encode()).hexdigest()
+class Applier:
+    """Brings Kubernetes to what a plan says. Methods raise ApiFailed for what may pass."""
+
+    def __init__(self, api: Api, queue: WorkQueue, clock: Callable[[], float]) -> None:
+        self._api = api
+        self._queue = queue
+        self._clock = clock
+
+    async def look_for_deployments(self, tracked: Tracked, stream: DirectoryStream) -> None:
+        """Know what runs, whatever the watch has told so far.
+
+        A watch by label tells nothing of a Deployment that has our name and is somebody else's.
+        """
+        for side in SIDES:
+            await self._look_for_deployment(tracked, stream, side)
+        tracked.deployments_known = True
+
+    async def _look_for_deployment(
+        self, tracked: Tracked, stream: DirectoryStream, side: Side
+    ) -> Object | None:
+        live = await self._api.get("Deployment", stream.metadata.namespace, deployment_name(stream, side))
+        if live is None:
+            tracked.deployments.pop(side, None)
+        elif version(live) > version(tracked.deployments.get(side)):
+            tracked.deployments[side] = live
+        return live
+
+    async def deployment(self, tracked: Tracked, stream: DirectoryStream, side: Side, body: Object) -> None:
+        """Apply a Deployment if that changes anything. A refusal is noted in `tracked.refused`."""
+        live, applied = tracked.deployments.get(side), tracked.applied.get(side)
+        if not needed(body, live, applied):
+            return
+        refusal, now = tracked.refused.get(side), self._clock()
+        if refusal is not None and refusal.digest == digest(body) and now < refusal.until:
+            return
+        if live is None:
+            live = await self._look_for_deployment(tracked, stream, side)
+            if live is not None and not is_ours(stream, live):
+                self._queue.put(tracked.key)
+                return
+        restored: tuple[float, ...] = ()
+        changed = False
+        if applied is not None:
+            restored = applied.restored
+            changed = live is not None and is_changed(body, live, applied)
+            contested = applied.contested_until(now)
+            if changed and contested is not None:
+                self._queue.put_later(tracked.key, contested - now)
+                return
+        try:
+            answered = await self._api.apply(body)
+        except ApiFailed as error:
+            if not error.final:
+                raise
+            await self._refused(tracked, stream, side, body, error)
+            return
+        tracked.refused.pop(side, None)
+        if changed and version(answered) > version(live):
+            restored = (*restored[-CONTESTED:], now)
+            name = body["metadata"]["name"]
+            said = f"Somebody has changed Deployment {name}; it is again as the DirectoryStream says."
+            await self.tell(stream, (Note("Restored", said),))
+        tracked.applied[side] = Applied.of(body, answered, restored)
+        if version(answered) > version(tracked.deployments.get(side)):
+            tracked.deployments[side] = answered
+
+    async def _refused(
+        self, tracked: Tracked, stream: DirectoryStream, side: Side, body: Object, error: ApiFailed
+    ) -> None:
+        """Remember a refusal, for the conditions, and ask again with growing pauses."""
+        metrics.ERRORS.labels("kubernetes").inc()
+        before = tracked.refused.get(side)
+        tries = 0 if before is None else before.tries
+        pause = RETRY_SECONDS[min(tries, len(RETRY_SECONDS) - 1)]
+        tracked.refused[side] = Refusal(digest(body), str(error), tries + 1, self._clock() + pause)
+        self._queue.put_later(tracked.key, pause)
+        if before is None or before.message != str(error):
+            await self.tell(stream, (Note("ApplyRefused", str(error), warning=True),))
+            self._queue.put(tracked.key)
+
+    async def delete(self, tracked: Tracked, live: Object) -> None:
+        """Delete a Deployment, and its pods after it."""
+        name = live["metadata"]["name"]
+        log.info("stream %s/%s: Deployment %s goes", *tracked.key, name)
+        await self._api.delete("Deployment", tracked.key[0], name)
+        tracked.deployments_known = False
+
+    async def finalizers(self, tracked: Tracked, finalizers: tuple[str, ...]) -> Object | None:
+        """Set those of ours. Returns the stream as it is then; None if it is gone."""
+        named = _named(tracked)
+        named["metadata"]["finalizers"] = [*finalizers]
+        try:
+            return await self._api.apply(named)
+        except ApiFailed as error:
+            if not error.gone:
+                raise
+            return None
+
+    async def status(self, tracked: Tracked, status: Object) -> Object | None:
+        """Write a status, if it is another one. Returns the stream as it is then; None if it is gone."""
+        if tracked.body.get("status") == status:
+            return tracked.body
+        try:
+            return await self._api.apply_status({**_named(tracked), "status": status})
+        except ApiFailed as error:
+            if not error.gone:
+                raise
+            return None
+
+    async def tell(self, stream: DirectoryStream, notes: Iterable[Note]) -> None:
+        """Make Events. Nothing waits for them: one that cannot be made is in the log."""
+        for note in notes:
+            level = logging.WARNING if note.warning else logging.INFO
+            log.log(level, "stream %s: %s: %s", stream.id, note.reason, note.message)
+            try:
+                await self._api.post_event(_event(stream, note))
+            except ApiFailed as error:
+                metrics.ERRORS.labels("kubernetes").inc()
+                log.warning("%s", error)
 
 
-def generation(live: Object) -> int:
-    """Give the number that grows with each change of what an object's spec says."""
-    return int(live["metadata"].get("generation", 0))
+def _event(stream: DirectoryStream, note: Note) -> Mapping[str, Any]:
+    now = timestamp()
+    return {
+        "metadata": {"namespace": stream.metadata.namespace},
+        "involvedObject": {
+            "apiVersion": f"{GROUP}/{VERSION}",
+            "kind": KIND,
+            "namespace": stream.metadata.namespace,
+            "name": stream.metadata.name,
+            "uid": stream.metadata.uid,
+        },
+        "type": "Warning" if note.warning else "Normal",
+        "reason": note.reason,
+        "message": note.message[:MESSAGE_LENGTH],
+        "source": {"component": FIELD_MANAGER},
+        "reportingComponent": FIELD_MANAGER,
+        "reportingInstance": FIELD_MANAGER,
+        "firstTimestamp": now,
+        "lastTimestamp": now,
+        "count": 1,
+    }
 
 
-def needed(desired: Object, live: Object | None, applied: Applied | None) -> bool:
-    """Whether to apply: it is not there, or never was ours in this process, or is not as we left it."""
-    if live is None or applied is None or applied.digest != digest(desired):
-        return True
-    return is_changed(desired, live, applied)
+def _named(tracked: Tracked) -> dict[str, Any]:
+    """Give what names a stream in an apply; with its uid, another one of its name is never meant."""
+    metadata = tracked.body["metadata"]
+    return {
+        "apiVersion": f"{GROUP}/{VERSION}",
+        "kind": KIND,
+        "metadata": {name: metadata[name] for name in ("namespace", "name", "uid")},
+    }
 
 
-def is_changed(desired: Object, live: Object, applied: Applied) -> bool:
-    """Whether somebody else has changed it since: its spec, or what we say of its metadata.
-
-    The generation is enough for the spec. It also grows with fields that are not ours: then applying changes
-    nothing, and its answer tells the new one.
-    """
-    if generation(live) != applied.generation:
-        return True
-    there, ours = live["metadata"], desired["metadata"]
-    labels = there.get("labels") or {}
-    owners = [owner["uid"] for owner in there.get("ownerReferences") or ()]
-    return any(labels.get(key) != value for key, value in ours["labels"].items()) or any(
-        owner["uid"] not in owners for owner in ours["ownerReferences"]
-    )
+def timestamp() -> str:
+    """Give the time as Kubernetes writes it."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

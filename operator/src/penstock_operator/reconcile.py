@@ -307,7 +307,7 @@ _UNREMARKABLE: Final = frozenset({"Starting", "NotReadYet"})
 def _notes(stream: DirectoryStream, status: Mapping[str, Any], decision: Decision | None) -> tuple[Note, ...]:
     notes = []
     before = stream.status
-    if decision is not None and before.desired_replicas != decision.replicas:
+    if decision is not None and decision.active.status and before.desired_replicas != decision.replicas:
         notes.append(Note(decision.reason, decision.message))
     for condition in status["conditions"]:
         kind, now = condition["type"], condition["status"]
@@ -320,7 +320,7 @@ def _notes(stream: DirectoryStream, status: Mapping[str, Any], decision: Decisio
         if now == "True" and (was is None or was.reason in _UNREMARKABLE):
             continue
         notes.append(Note(condition["reason"], condition["message"], warning=now != "True"))
-    return tuple(notes)
+    return tuple(dict.fromkeys(notes))  # several conditions may have one reason
 
 
 # The end

@@ -64,6 +64,8 @@ class Watching:
     ) -> None:
         for name in _QUIET:
             logging.getLogger(name).setLevel(logging.WARNING)
+        # It would warn that signals are not its own here.
+        logging.getLogger("kopf._core.reactor.running").setLevel(logging.ERROR)
         self._registry = registry
         self._namespaces = namespaces
         self._failed = failed
