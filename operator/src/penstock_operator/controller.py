@@ -17,7 +17,15 @@ from penstock_operator import metrics
 from penstock_operator.api import Api, ApiFailed
 from penstock_operator.apply import RETRY_SECONDS, Applier, timestamp
 from penstock_operator.conditions import settled
-from penstock_operator.kafka import RENEWAL_SECONDS, Clusters, Connection, Observation, Watched, failed_read
+from penstock_operator.kafka import (
+    RENEWAL_SECONDS,
+    Clusters,
+    Connection,
+    Observation,
+    Prepared,
+    Watched,
+    failed_read,
+)
 from penstock_operator.kafka_calls import KafkaCalls
 from penstock_operator.lookups import Lookups
 from penstock_operator.objects import claims, credentials, revision, selector
@@ -355,14 +363,14 @@ class Controller:
         known = stream.status.created_topic_id
         if tracked.prepared is not None:
             known = tracked.prepared.created_topic_id or known
-        tracked.reading = None  # it was taken before
-        self._want_reading(tracked)
         try:
             connection = await self._lookups.connection(stream)
         except PenstockError as error:
-            tracked.topic_error = failed_read(error)
-            return
-        outcome = await self._kafka.prepare(connection, stream, known)
+            outcome: Prepared | FailedRead = failed_read(error)
+        else:
+            outcome = await self._kafka.prepare(connection, stream, known)
+        tracked.reading, tracked.topic_changed_at = None, self._clock()
+        self._want_reading(tracked)
         if isinstance(outcome, FailedRead):
             tracked.topic_error = outcome
             return
@@ -447,7 +455,7 @@ class Controller:
                     continue  # without Kubernetes nothing could be done about a reading
                 tracked.read_wanted = False
                 failed = failed_read(error)
-                self._taken(tracked, Observation(failed, failed))
+                self._taken(tracked, Observation(failed, failed), self._clock())
             else:
                 watched = Watched(stream.spec.topic.name, stream.consumer_group)
                 together.setdefault(connection, {}).setdefault(watched, []).append(tracked)
@@ -461,17 +469,18 @@ class Controller:
         for asking in streams.values():
             for tracked in asking:
                 tracked.read_wanted = False
+        begun = self._clock()
         answered = await self._kafka.observe(connection, streams.keys())
         self._reading.discard(connection)
         for watched, asking in streams.items():
             for tracked in asking:
-                self._taken(tracked, answered[watched])
+                self._taken(tracked, answered[watched], begun)
         if any(tracked.read_wanted for tracked in self._streams.values()):
             self._read_wanted.set()
 
-    def _taken(self, tracked: Tracked, observation: Observation) -> None:
-        """Take in a reading of a stream, unless it has gone meanwhile."""
-        if self._streams.get(tracked.key) is not tracked:
+    def _taken(self, tracked: Tracked, observation: Observation, begun: float) -> None:
+        """Take in a reading of a stream, unless that is gone, or its topic was made or changed meanwhile."""
+        if self._streams.get(tracked.key) is not tracked or begun < tracked.topic_changed_at:
             return
         self._readings += 1
         if isinstance(observation.topic, TopicInfo):

@@ -54,6 +54,8 @@ class Tracked:
     refused: dict[Side, Refusal] = field(default_factory=dict)
     prepared: Prepared | None = None
     topic_error: FailedRead | None = None
+    topic_changed_at: float = float("-inf")
+    """Readings that began before know nothing of it."""
     sidecars: Sidecars | None = None
     sidecars_at: float = float("-inf")
     failing: dict[Side, tuple[str, ...]] = field(default_factory=dict)

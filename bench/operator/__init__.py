@@ -1,0 +1,1 @@
+"""How many streams one operator can look after."""
