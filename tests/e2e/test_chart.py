@@ -68,6 +68,7 @@ AFFINITY = {
                 "weight": 1,
                 "podAffinityTerm": {
                     "topologyKey": "zone",
+                    "labelSelector": {},
                     "namespaceSelector": {"matchExpressions": [{"key": "a", "operator": "Exists"}]},
                 },
             }
@@ -206,7 +207,7 @@ class Helm:
     def rendered(self, values: Mapping[str, Any], *options: str) -> list[dict[str, Any]]:
         """The objects of a release called penstock, without asking any cluster."""
         out = self("template", "penstock", str(self.chart), *options, values=values)
-        return [document for document in yaml.safe_load_all(out) if document]
+        return [document for document in yaml.load_all(out, yaml.CSafeLoader) if document]
 
 
 @pytest.fixture(scope="session")
