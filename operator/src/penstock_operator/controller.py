@@ -28,7 +28,7 @@ from penstock_operator.kafka import (
 )
 from penstock_operator.kafka_calls import KafkaCalls
 from penstock_operator.lookups import Lookups
-from penstock_operator.objects import claims, credentials, revision, selector
+from penstock_operator.objects import INJECT_LABEL, claims, credentials, revision, selector
 from penstock_operator.objects.names import Side
 from penstock_operator.observed import Observed, ReadingTaken, failing_pods, is_ours, sidecars_of
 from penstock_operator.reading import FailedRead
@@ -406,8 +406,13 @@ class Controller:
         """See which pods lack their sidecar, and why pods of ours are not ready."""
         uploader, now = stream.spec.source.uploader, self._clock()
         if uploader.pod_selector is not None and now - tracked.sidecars_at >= PODS_SECONDS:
-            found = await self._api.pods(stream.metadata.namespace, uploader.pod_selector)
-            tracked.sidecars, tracked.sidecars_at = sidecars_of(found), now
+            labelled = LabelSelector(match_labels={INJECT_LABEL: stream.metadata.name})
+            found = {
+                pod["metadata"]["name"]: pod
+                for pods in (uploader.pod_selector, labelled)
+                for pod in await self._api.pods(stream.metadata.namespace, pods)
+            }
+            tracked.sidecars, tracked.sidecars_at = sidecars_of(found.values()), now
         for side in SIDES:
             live = tracked.deployments.get(side)
             wanted = 0 if live is None else int(live["spec"].get("replicas", 1))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -66,8 +66,8 @@ def is_ours(stream: DirectoryStream, live: Object) -> bool:
     return any(owner.get("controller") and owner["uid"] == stream.metadata.uid for owner in owners)
 
 
-def sidecars_of(pods: list[Object]) -> Sidecars:
-    """Look at the pods that a stream's podSelector selects. Those that have ended do not count."""
+def sidecars_of(pods: Iterable[Object]) -> Sidecars:
+    """Look at the pods that are to have a stream's sidecar. Those that have ended do not count."""
     ready, waiting, missing = 0, [], []
     for pod in pods:
         name, spec, status = pod["metadata"]["name"], pod.get("spec", {}), pod.get("status", {})

@@ -34,11 +34,11 @@ def handlers(
         return kopf.login_with_service_account(**known) or kopf.login_with_kubeconfig(**known)
 
     @kopf.on.event(GROUP, VERSION, PLURAL, registry=registry)
-    def stream(event: Any, **_: Any) -> None:  # noqa: ANN401
+    async def stream(event: Any, **_: Any) -> None:  # noqa: ANN401
         (stream_gone if event["type"] == "DELETED" else stream_seen)(event["object"])
 
     @kopf.on.event("apps", "v1", "deployments", labels={STREAM_LABEL: kopf.PRESENT}, registry=registry)
-    def deployment(event: Any, **_: Any) -> None:  # noqa: ANN401
+    async def deployment(event: Any, **_: Any) -> None:  # noqa: ANN401
         (deployment_gone if event["type"] == "DELETED" else deployment_seen)(event["object"])
 
     return registry
@@ -47,6 +47,7 @@ def handlers(
 def settings() -> kopf.OperatorSettings:
     """Give kopf's settings: what we use of it, and nothing that asks for rights which we do not have."""
     found = kopf.OperatorSettings()
+    found.process.ultimate_exiting_timeout = None  # it kills the process
     found.posting.enabled = False
     found.peering.standalone = True
     found.scanning.disabled = True

@@ -18,7 +18,7 @@ from penstock_operator.kafka import (
     prepare,
     topic_condition,
 )
-from servicekit.events import receipts_topic
+from servicekit.events import EVENTS_TOPIC, receipts_topic
 from servicekit.exceptions import KafkaFailed, UnknownTopic
 
 DAY = "86400000"
@@ -71,6 +71,13 @@ class TestPreparing:
         assert changed.done == (f"Topic {want.name}: retention.ms=3600000 set.",)
         assert config_of(cluster, want.name, "retention.ms") == "3600000"
         assert config_of(cluster, want.name, "segment.ms") == "7200000"
+
+    def test_makes_the_topic_that_all_streams_tell_of_themselves_in(self, own_broker, use):
+        cluster = use(own_broker().client_config())
+        with pytest.raises(UnknownTopic):
+            cluster.topics.describe(EVENTS_TOPIC)
+        prepare(cluster, wanted())
+        assert cluster.topics.describe(EVENTS_TOPIC).partitions >= 1
 
     def test_lets_receipts_be_kept_for_as_long_as_files(self, cluster):
         want = wanted(config={"retention.ms": DAY})

@@ -19,7 +19,7 @@ from penstock_operator.kafka.clusters import Cluster
 from penstock_operator.kafka.observation import Watched, observe
 from penstock_operator.reading import FailedRead
 from penstock_operator.resource.topic import Topic
-from servicekit.events import receipts_topic
+from servicekit.events import EVENTS_TOPIC, receipts_topic
 from servicekit.exceptions import KafkaFailed, NotAuthorized, TopicExists, UnknownTopic
 from servicekit.lifecycle import Deadline
 from servicekit.topics import TopicInfo, receipts_config, stream_config
@@ -77,6 +77,7 @@ def prepare(cluster: Cluster, wanted: TopicWanted, created_topic_id: str | None 
             info, told = _configure(cluster, info, wanted.config)
             done += told
         done += _prepare_receipts(cluster, wanted, info, ours=ours)
+        _prepare_telemetry(cluster, wanted)
     return Prepared(
         info, info.topic_id if ours else None, tuple(done), tuple(_differences(wanted, info, ours=ours))
     )
@@ -193,6 +194,17 @@ def _prepare_receipts(cluster: Cluster, wanted: TopicWanted, info: TopicInfo, *,
         return []
     _, told = _configure(cluster, receipts, {"retention.ms": config["retention.ms"]})
     return told
+
+
+def _prepare_telemetry(cluster: Cluster, wanted: TopicWanted) -> None:
+    """Make the topic of telemetry, which all streams share. Without it events are dropped, and no file is."""
+    try:
+        cluster.topics.describe(EVENTS_TOPIC)
+    except UnknownTopic:
+        try:
+            cluster.topics.ensure_topic(EVENTS_TOPIC, replication_factor=wanted.replication_factor or -1)
+        except (NotAuthorized, KafkaFailed) as error:
+            log.info("topic %s was not made: %s", EVENTS_TOPIC, error)
 
 
 def _forgets_sooner(receipts: TopicInfo, stream: TopicInfo) -> bool:
