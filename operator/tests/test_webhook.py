@@ -352,9 +352,13 @@ async def test_a_label_that_is_no_name_is_asked_of_nobody(directory, authority, 
 @pytest.mark.asyncio
 @pytest.mark.parametrize("namespace", ["", "../x", "a/b"])
 async def test_a_namespace_that_is_none_is_asked_of_nobody(directory, authority, namespace):
-    async with running(directory, authority) as ask:
+    async def find(namespace, name):
+        raise AssertionError("nobody may be asked")
+
+    async with running(directory, authority, find) as ask:
         with counted(refused=1):
-            refusal(await ask(namespace=namespace))
+            _, message = refusal(await ask(namespace=namespace))
+    assert "in the pod's namespace" in message
 
 
 # Bugs
@@ -642,6 +646,8 @@ async def test_an_expired_certificate_is_trouble(directory, authority):
 async def test_without_a_webhook_there_is_no_expiry(directory, authority):
     async with running(directory, authority):
         assert REGISTRY.get_sample_value(EXPIRY) > time.time()
+        os.unlink(directory / "tls.key")
+        assert REGISTRY.get_sample_value(REFUSED) == 1
     assert str(REGISTRY.get_sample_value(EXPIRY)) == "nan"
     assert REGISTRY.get_sample_value(REFUSED) == 0
 

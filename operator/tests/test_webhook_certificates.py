@@ -218,6 +218,24 @@ def test_pairs_that_are_replaced_all_the_time_are_never_mixed(tmp_path, first, s
         renewing.join()
 
 
+def test_files_that_are_replaced_while_they_are_read_are_read_again(
+    directory, first, second, monkeypatch, caplog
+):
+    certificates = Certificates(str(directory))
+    (directory / "tls.crt").write_bytes(second.certificate)
+    load = Certificates._loaded
+
+    def load_while_the_key_comes(self):
+        try:
+            return load(self)
+        finally:
+            (directory / "tls.key").write_bytes(second.key)
+
+    monkeypatch.setattr(Certificates, "_loaded", load_while_the_key_comes)
+    assert served(certificates) == second.der
+    assert errors(caplog) == []
+
+
 # The start
 
 

@@ -22,7 +22,7 @@ class NotAReview(PenstockError):
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, alias_generator=to_camel, strict=True)
+    model_config = ConfigDict(frozen=True, alias_generator=to_camel)
 
 
 class _Kind(_Part):
