@@ -18,7 +18,7 @@ from penstock_operator.scaling import Inputs, Mode, Policy, State, decide
 SCALED = (Mode.PARTITIONS, Mode.LAG)
 TEN_MINUTES = 600.0
 MOMENT = 1 / 1024
-"""Seconds between two decisions on one reading: a sum of these is exact."""
+"""Seconds between two decisions on one reading. Readings stay whole seconds apart, so that limits are met."""
 
 
 @cache
@@ -134,18 +134,39 @@ class Stream(RuleBasedStateMachine):
         for _ in range(times):
             self.now += seconds
             self.look()
-            for _ in range(decisions):
-                self.decide_once()
-                self.now += MOMENT
+            self.decide_once()
+            for _ in range(decisions - 1):
+                self.decide_on_the_same_reading()
             if follow:
                 self.settle()
+
+    @rule(
+        partitions=st.integers(4, 20),
+        window=st.sampled_from([0.0, 10.0, 300.0]),
+        members=st.integers(0, 20),
+        stable=st.booleans(),
+        seconds=st.sampled_from([15, 60, 300]),
+        decisions=st.integers(1, 2),
+    )
+    def run_too_many(
+        self, partitions: int, window: float, members: int, stable: bool, seconds: int, decisions: int
+    ):
+        """All that there may be run, nothing asks for them, and the group is what it is."""
+        self.deliver_everything()
+        self.parts += self.parts[:1] * (partitions - len(self.parts))
+        self.claim = None
+        self.policy = Policy(mode=Mode.LAG, scale_down_stabilization_seconds=window)
+        self.replicas, self.members, self.stable = len(self.parts), members, stable
+        self.read(seconds, 1500 // seconds, decisions, follow=False)
 
     @precondition(lambda self: self.reading)
     @rule()
     def decide_on_the_same_reading(self):
         """Something else has changed, or seems to have."""
+        before = self.now
         self.now += MOMENT
         self.decide_once()
+        self.now = before
 
     @rule()
     def suspend_and_resume(self):
