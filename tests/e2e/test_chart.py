@@ -359,6 +359,10 @@ def test_a_wrong_value_is_refused_by_its_place(helm, path, value):
             {"operator": {"serviceAccount": {"create": False}}},
             "give operator.serviceAccount.name, the ServiceAccount that is there",
         ),
+        (
+            {"operator": {"podLabels": {"team": "imaging", INJECT_LABEL: "simulation"}}},
+            "operator.podLabels has penstock.dev/inject: labels under app.kubernetes.io/ and penstock.dev/",
+        ),
         ({"webhook": {"certificates": "existingSecret"}}, "give webhook.existingSecret.name"),
         (
             {"webhook": {"certificates": "existingSecret", "existingSecret": {"name": "ours"}}},

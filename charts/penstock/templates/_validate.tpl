@@ -7,6 +7,11 @@
 {{- if and (not .serviceAccount.create) (not .serviceAccount.name) -}}
 {{- fail "operator.serviceAccount.create is false: give operator.serviceAccount.name, the ServiceAccount that is there" -}}
 {{- end -}}
+{{- range $label := keys .podLabels | sortAlpha -}}
+{{- if regexMatch "^(app\\.kubernetes\\.io|penstock\\.dev)/" $label -}}
+{{- fail (printf "operator.podLabels has %s: labels under app.kubernetes.io/ and penstock.dev/ are the chart's own: leave it out" $label) -}}
+{{- end -}}
+{{- end -}}
 {{- end -}}
 {{- with .Values.webhook -}}
 {{- if and .enabled (eq .certificates "existingSecret") -}}
