@@ -113,6 +113,18 @@ def test_a_mounted_secret_is_renewed_for_the_next_connection(tmp_path, first, se
     assert served(certificates) == first.der
 
 
+def test_a_renewal_is_told_once_and_what_stays_is_not(directory, first, second, caplog):
+    caplog.set_level(logging.INFO)
+    certificates = Certificates(str(directory))
+    served(certificates)
+    assert caplog.records == []
+    write(directory, second.certificate, second.key)
+    for _ in range(3):
+        served(certificates)
+    (told,) = caplog.records
+    assert told.getMessage() == "renewed the webhook's certificate"
+
+
 def test_the_expiry_is_that_of_the_pair_in_use(directory, authority):
     certificates = Certificates(str(directory))
     assert certificates.expires == pytest.approx(time.time() + 2 * 86400, abs=3600)
