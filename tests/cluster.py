@@ -50,6 +50,14 @@ class Kubectl:
         )
         return Answer(done.returncode == 0, done.stdout, done.stderr)
 
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """Start what goes on until it is told to end: a watch, a port-forward."""
+        return subprocess.Popen(
+            ["kubectl", "--kubeconfig", self.kubeconfig, "--namespace", self.namespace, *arguments],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
 
 @pytest.fixture(scope="session")
 def cluster() -> Kubectl:
