@@ -10,6 +10,8 @@ from prometheus_client import Metric
 from prometheus_client.metrics import MetricWrapperBase
 
 import penstock_downloader.metrics
+import penstock_operator.metrics
+import penstock_operator.webhook_metrics
 import penstock_registry.metrics
 import penstock_uploader.metrics
 import servicekit.metrics
@@ -34,6 +36,7 @@ def families() -> dict[str, list[tuple[Metric, list[str]]]]:
         "uploader": list(_of(penstock_uploader.metrics)),
         "downloader": list(_of(penstock_downloader.metrics)),
         "registry": list(_of(penstock_registry.metrics)),
+        "operator": [*_of(penstock_operator.metrics), *_of(penstock_operator.webhook_metrics)],
         "streams and programs": list(_known()),
     }
 

@@ -13,6 +13,8 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any, Final
 
+from prometheus_client import Gauge
+
 from penstock_operator import metrics
 from penstock_operator.api import Api, ApiFailed
 from penstock_operator.apply import RETRY_SECONDS, Applier, timestamp
@@ -128,8 +130,7 @@ class Controller:
         del self._streams[key]
         self._queue.forget(key)
         for gauge in metrics.OF_STREAMS:
-            with suppress(KeyError):
-                gauge.remove(*key)
+            _remove(gauge, key)
         metrics.STREAMS.set(len(self._streams))
         self._judge_rivals()
 
@@ -342,7 +343,10 @@ class Controller:
     def _measure(self, tracked: Tracked, status: Object) -> None:
         key = tracked.key
         said = {condition["type"]: condition["status"] for condition in status["conditions"]}
-        metrics.READY.labels(*key).set(said["Ready"] == "True")
+        if tracked.stream is not None and tracked.stream.spec.suspend:
+            _remove(metrics.READY, key)  # nobody asks it to be ready
+        else:
+            metrics.READY.labels(*key).set(said["Ready"] == "True")
         metrics.SCALING_ACTIVE.labels(*key).set(said.get("ScalingActive") == "True")
         metrics.DESIRED.labels(*key).set(status["desiredReplicas"])
         metrics.READY_REPLICAS.labels(*key).set(status["readyReplicas"])
@@ -350,8 +354,7 @@ class Controller:
             if name in status:
                 gauge.labels(*key).set(status[name])
             else:
-                with suppress(KeyError):
-                    gauge.remove(*key)
+                _remove(gauge, key)
         if tracked.grew_at is not None and said.get("DownloaderReady") == "True":
             metrics.NEW_PARTITION_SECONDS.observe(self._clock() - tracked.grew_at)
             tracked.grew_at = None
@@ -532,3 +535,9 @@ class Controller:
 
     def _moment(self) -> Moment:
         return Moment(self._clock(), timestamp())
+
+
+def _remove(gauge: Gauge, key: Key) -> None:
+    """Let a metric say nothing of a stream any more."""
+    with suppress(KeyError):
+        gauge.remove(*key)
