@@ -163,7 +163,7 @@ def _scaled(inputs: Inputs, reading: Reading, state: State, now: float) -> Decis
             replicas, reason = current, "WaitingForGroup"
             why = f"{target} would do; the group has to settle first"
         else:
-            replicas, reason = max(target, balanced(current - 1, partitions)), "DemandMet"
+            replicas, reason = balanced(current - 1, partitions), "DemandMet"
             why = _because(policy, reading)
     return _decision(
         inputs,
