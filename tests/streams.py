@@ -174,24 +174,51 @@ _SOURCE = (
     )
 ).filter(_outside)
 
+_TOPIC = _object({"name": _WORD}) | _object(
+    {"name": _WORD, "management": st.just("Create"), "partitions": st.integers(1, 12)},
+    replicationFactor=st.integers(1, 3),
+    config=_object({}, **{"retention.ms": st.just("3600000")}),
+)
+_LIMITS: dict[str, Any] = {
+    "minReplicas": st.integers(0, 4),
+    "maxReplicas": st.integers(4, 20),
+    "scaleDownStabilizationSeconds": st.sampled_from([0, 60, 300]),
+    "idleSeconds": st.sampled_from([0, 60, 300]),
+}
+_SCALED = _object(
+    {},
+    scaling=_object({}, partitionsPerReplica=st.integers(1, 4), **_LIMITS)
+    | _object({"mode": st.just("Lag"), "lagPerReplica": st.integers(1, 200)}, **_LIMITS),
+) | _object({"scaling": st.just({"mode": "External"}), "replicas": st.integers(0, 20)})
+
+
+def _deletable(spec: dict[str, Any]) -> bool:
+    return "deletionPolicy" not in spec or "management" in spec["topic"]
+
+
 BODIES = _object(
     {
         "metadata": _object({"name": _WORD, "namespace": _WORD, "uid": st.uuids().map(str)}),
         "spec": _object(
             {
                 "kafka": _KAFKA,
-                "topic": _object({"name": _WORD}),
-                "downloader": _object(
-                    {"destination": _object({"persistentVolumeClaim": _CLAIM})},
-                    consumerGroup=_GROUP,
-                    onConflict=st.sampled_from(["Replace", "KeepBoth", "Skip"]),
-                    resources=_RESOURCES,
-                    pod=_POD,
+                "topic": _TOPIC,
+                "downloader": st.builds(
+                    dict.__or__,
+                    _object(
+                        {"destination": _object({"persistentVolumeClaim": _CLAIM})},
+                        consumerGroup=_GROUP,
+                        onConflict=st.sampled_from(["Replace", "KeepBoth", "Skip"]),
+                        resources=_RESOURCES,
+                        pod=_POD,
+                    ),
+                    _SCALED,
                 ),
             },
             suspend=st.booleans(),
             source=_SOURCE,
-        ),
+            deletionPolicy=st.just("Delete"),
+        ).filter(_deletable),
     }
 )
 STREAMS = BODIES.map(DirectoryStream.parse)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from penstock_operator.kafka import Observation, topic_condition
-from penstock_operator.objects.names import Side, deployment_name
+from penstock_operator.objects.names import INJECT_LABEL, SIDECAR, Side, deployment_name, selector_text
 from penstock_operator.observed import Observed, Sidecars, is_ours
 from penstock_operator.reading import FailedRead
 from penstock_operator.resource import ConditionType, DirectoryStream
@@ -44,7 +44,10 @@ def _ready(stream: DirectoryStream, told: list[Condition]) -> Condition:
     """Sum up: the first thing that is wrong, or else the first that is not known."""
     if stream.spec.suspend:
         return Condition(
-            ConditionType.READY, False, "Suspended", "Nothing is delivered until `suspend` is false."
+            ConditionType.READY,
+            False,
+            "Suspended",
+            "The stream is suspended: nothing is delivered until spec.suspend is false.",
         )
     parts = [condition for condition in told if condition.type not in BAD_IF_TRUE]
     for status in (False, None):
@@ -78,7 +81,8 @@ def _topic(observed: Observed, observation: Observation) -> Condition:
     if not isinstance(topic, FailedRead):
         return topic_condition(topic, (*observed.topic_notes, f"not as it is wanted: {error.message}"))
     if topic.reason == "TopicMissing" and error.reason != "KafkaUnavailable":
-        message = f"The topic could not be made: {error.message}"
+        name = observed.stream.spec.topic.name
+        message = f"Topic {name} does not exist, and could not be made: {error.message}"
         return Condition(ConditionType.TOPIC_READY, False, error.reason, message)
     return topic_condition(topic)
 
@@ -99,29 +103,36 @@ def _uploader(observed: Observed) -> Condition:
         return Condition(kind, True, "External", "Uploaders run outside of this cluster.")
     if observed.sidecars is None:
         return Condition(kind, None, "NotReadYet", "The pods with sidecars were not looked at yet.")
-    return _sidecars(kind, observed.sidecars)
+    return _sidecars(kind, observed.stream, observed.sidecars)
 
 
-def _sidecars(kind: ConditionType, found: Sidecars) -> Condition:
+def _sidecars(kind: ConditionType, stream: DirectoryStream, found: Sidecars) -> Condition:
     if found.missing:
         return Condition(
             kind,
             False,
             "SidecarMissing",
-            f"No uploader sends the files of {_names(found.missing)}: the sidecar is missing. Label them "
-            f"penstock.dev/inject in their template and make them anew, or paste it (docs/sidecar.md).",
+            f"No uploader sends the files of {_names(found.missing)}: the sidecar is missing. Make them anew "
+            f"with label {INJECT_LABEL}={stream.metadata.name} in their template, or with the sidecar pasted "
+            f"into it (docs/sidecar.md).",
         )
     if found.not_ready:
         return Condition(
             kind,
             False,
             "SidecarNotReady",
-            f"The sidecar of {_names(found.not_ready)} is not ready: kubectl logs POD -c penstock-uploader",
+            f"The sidecar of {_names(found.not_ready)} is not ready, so that files may wait there: "
+            f"kubectl logs -n {stream.metadata.namespace} {found.not_ready[0]} -c {SIDECAR}",
         )
-    if not found.ready:
+    pods = found.ready + found.starting
+    if not pods:
         return Condition(kind, True, "NoPods", "The podSelector selects no pod now.")
-    pods = "1 pod" if found.ready == 1 else f"{found.ready} pods"
-    return Condition(kind, True, "AllReady", f"{pods} with a sidecar.")
+    starting = f", {found.starting} of them starting" if found.starting else ""
+    return Condition(kind, True, "AllReady", f"{_pods(pods)} with a sidecar{starting}.")
+
+
+def _pods(number: int) -> str:
+    return "1 pod" if number == 1 else f"{number} pods"
 
 
 def _names(pods: tuple[str, ...]) -> str:
@@ -139,21 +150,28 @@ def _deployment(observed: Observed, side: Side, kind: ConditionType, wanted: int
             kind,
             False,
             "NameTaken",
-            f"{name} is somebody else's: delete it, or give this DirectoryStream another name.",
+            f"{name} was not made for this DirectoryStream, and is left alone: delete it, or make the "
+            f"DirectoryStream anew under another name.",
         )
     if side in observed.refused:
-        return Condition(kind, False, "ApplyRefused", f"{name} was refused: {observed.refused[side]}")
-    missing = [
-        name for name, claim in observed.claims.items() if claim is None and name in _claims(stream, side)
-    ]
+        refused = observed.refused[side].rstrip(".")
+        return Condition(
+            kind,
+            False,
+            "ApplyRefused",
+            f"{name} was refused: {refused}. It is tried again, and at once when the stream is changed.",
+        )
+    claims = _claims(stream, side)
+    missing = sorted(claim for claim, found in observed.claims.items() if found is None and claim in claims)
     if missing:
-        claims = ", ".join(missing)
+        several = len(missing) > 1
         return Condition(
             kind,
             False,
             "ClaimMissing",
-            f"PersistentVolumeClaim {claims} does not exist in namespace {stream.metadata.namespace}: make "
-            f"it, or name another one.",
+            f"PersistentVolumeClaim {' and '.join(missing)} {'do' if several else 'does'} not exist in "
+            f"namespace {stream.metadata.namespace}: make {'them' if several else 'it'}, or name "
+            f"{'others' if several else 'another one'} in the stream.",
         )
     if wanted == 0:
         return Condition(kind, True, "ScaledToZero", f"No {side} is wanted now.")
@@ -162,11 +180,28 @@ def _deployment(observed: Observed, side: Side, kind: ConditionType, wanted: int
     ready = settled(live, wanted)
     if ready == wanted:
         return Condition(kind, True, "AllReady", f"{ready} of {wanted} ready.")
-    failing = observed.failing.get(side, ())
+    failing = [*_not_made(live), *observed.failing.get(side, ())]
     if failing:
+        # At the end of each is a command to copy: no full stop behind it.
         said = "; ".join(failing[:SHOWN_NAMES])
-        return Condition(kind, False, "PodsFailing", f"{ready} of {wanted} ready. {said}.")
-    return Condition(kind, False, "Starting", f"{ready} of {wanted} ready.")
+        return Condition(kind, False, "PodsFailing", f"{ready} of {wanted} ready; {said}")
+    return Condition(
+        kind,
+        False,
+        "Starting",
+        f"{ready} of {wanted} ready. Should it stay so: kubectl describe pods "
+        f"-n {stream.metadata.namespace} -l {selector_text(stream, side)}",
+    )
+
+
+def _not_made(live: Mapping[str, Any]) -> list[str]:
+    """Say why pods are not even made: a quota, a policy."""
+    told = (live.get("status") or {}).get("conditions") or ()
+    return [
+        f"pods are not made ({condition.get('message') or condition.get('reason')})"
+        for condition in told
+        if condition["type"] == "ReplicaFailure" and condition["status"] == "True"
+    ]
 
 
 def settled(live: Mapping[str, Any], wanted: int) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -56,6 +56,8 @@ class Sidecars:
     """How many pods of a stream have their sidecar, and which do not."""
 
     ready: int = 0
+    starting: int = 0
+    """Pods whose sidecar has not failed and just starts, or waits with the pod to be scheduled."""
     not_ready: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
 
@@ -67,11 +69,11 @@ def is_ours(stream: DirectoryStream, live: Object) -> bool:
 
 
 def sidecars_of(pods: Iterable[Object]) -> Sidecars:
-    """Look at the pods that are to have a stream's sidecar. Those that have ended do not count."""
-    ready, waiting, missing = 0, [], []
+    """Look at the pods that are to have a stream's sidecar. Those that have ended, or shall, do not count."""
+    ready, starting, waiting, missing = 0, 0, [], []
     for pod in pods:
         name, spec, status = pod["metadata"]["name"], pod.get("spec", {}), pod.get("status", {})
-        if status.get("phase") in {"Succeeded", "Failed"}:
+        if status.get("phase") in {"Succeeded", "Failed"} or pod["metadata"].get("deletionTimestamp"):
             continue
         containers = [*(spec.get("initContainers") or ()), *(spec.get("containers") or ())]
         if not any(container["name"] == SIDECAR for container in containers):
@@ -80,48 +82,64 @@ def sidecars_of(pods: Iterable[Object]) -> Sidecars:
                 missing.append(name)
             continue
         statuses = [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]
-        if any(one["name"] == SIDECAR and one.get("ready") for one in statuses):
+        seen: Object = next((one for one in statuses if one["name"] == SIDECAR), {})
+        if seen.get("ready"):
             ready += 1
-        else:
+        elif seen.get("started") or _fault(seen) is not None:
             waiting.append(name)
-    return Sidecars(ready, tuple(sorted(waiting)), tuple(sorted(missing)))
+        else:
+            starting += 1
+    return Sidecars(ready, starting, tuple(sorted(waiting)), tuple(sorted(missing)))
 
 
-def failing_pods(pods: list[Object]) -> tuple[str, ...]:
+def failing_pods(pods: Iterable[Object]) -> tuple[str, ...]:
     """Say in words what keeps pods from being ready, each reason once; nothing of those that just start.
 
-    The words do not change while the reason stays the same: no counts, no times.
+    The words do not change while the reason stays the same: no counts, no times, and the same ones while the
+    kubelet tries, waits and tries again.
     """
     found: dict[str, str] = {}
     for pod in sorted(pods, key=lambda pod: str(pod["metadata"]["name"])):
-        for problem in _problems(pod):
-            found.setdefault(problem, pod["metadata"]["name"])
-    return tuple(f"pod {name}: {problem}" for problem, name in found.items())
-
-
-def _problems(pod: Object) -> list[str]:
-    if pod["metadata"].get("deletionTimestamp"):
-        return []
-    status = pod.get("status", {})
-    found = [
-        f"cannot be scheduled ({condition['message']})"
-        for condition in status.get("conditions") or ()
-        if condition["type"] == "PodScheduled" and condition["status"] == "False" and condition.get("message")
-    ]
-    for container in status.get("containerStatuses") or ():
-        waiting = (container.get("state") or {}).get("waiting") or {}
-        ended = (container.get("lastState") or {}).get("terminated") or {}
-        reason = waiting.get("reason", "")
-        if reason in {"", "ContainerCreating", "PodInitializing"}:
+        if pod["metadata"].get("deletionTimestamp"):
             continue
-        said = reason
-        if reason == "CrashLoopBackOff":
-            ending = f"{ended.get('reason', 'Error')} (exit code {ended.get('exitCode', '?')})"
-            said += f", last ended with {ending}"
-            said += f": kubectl logs --previous {pod['metadata']['name']}"
-        elif reason.startswith(("CreateContainer", "InvalidImage")) and waiting.get("message"):
-            said += f" ({waiting['message']})"
-        elif "Image" in reason:
-            said += f" ({container.get('image', '')})"
-        found.append(said)
-    return found
+        for fault, command in _faults(pod):
+            where = f"-n {pod['metadata']['namespace']} {pod['metadata']['name']}"
+            found.setdefault(fault, f"pod {pod['metadata']['name']} {fault}: kubectl {command} {where}")
+    return tuple(found.values())
+
+
+def _faults(pod: Object) -> Iterator[tuple[str, str]]:
+    """Give each thing that is wrong with a pod, and the command that tells more."""
+    status = pod.get("status", {})
+    conditions = {condition["type"]: condition for condition in status.get("conditions") or ()}
+    scheduled = conditions.get("PodScheduled", {})
+    if scheduled.get("status") == "False" and scheduled.get("message"):
+        yield f"cannot be scheduled ({scheduled['message'].rstrip('.')})", "describe pod"
+    lost_at = conditions.get("Ready", {}).get("lastTransitionTime") or ""
+    for container in status.get("containerStatuses") or ():
+        fault = None if container.get("ready") else _fault(container)
+        began = ((container.get("state") or {}).get("running") or {}).get("startedAt")
+        if fault is not None:
+            yield fault
+        elif began and not container.get("ready") and lost_at > began:
+            # Both are written alike, in UTC. A pod that was never ready has not been since before it ran.
+            yield "runs, but is not ready any more", "logs"
+
+
+def _fault(container: Object) -> tuple[str, str] | None:
+    """Give what is wrong with a container that is not ready; None if it just starts."""
+    state = container.get("state") or {}
+    waiting = state.get("waiting") or {}
+    reason, message = waiting.get("reason", ""), waiting.get("message", "")
+    if reason.startswith("CreateContainer") or reason in {"InvalidImageName", "RunContainerError"}:
+        return f"cannot start: {reason}" + (f" ({message})" if message else ""), "describe pod"
+    if "Image" in reason:
+        # ErrImagePull and ImagePullBackOff take turns.
+        return f"cannot get image {container.get('image', '')}", "describe pod"
+    ended = state.get("terminated") or (container.get("lastState") or {}).get("terminated")
+    if ended:
+        ending = f"{ended.get('reason', 'Error')}, exit code {ended.get('exitCode', '?')}"
+        return f"does not stay up (last end: {ending})", "logs --previous"
+    if reason in {"", "ContainerCreating", "PodInitializing"}:
+        return None
+    return f"cannot start: {reason}", "describe pod"

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from datetime import UTC
 from typing import Any, Final
 
 from penstock_operator import conditions
@@ -279,7 +280,9 @@ def _since(status: Mapping[str, Any], condition: Condition) -> str | None:
 def _dated(stream: DirectoryStream, condition: Condition, moment: Moment) -> Object:
     before = next((one for one in stream.status.conditions if one.type == condition.type), None)
     same = before is not None and before.status == _word(condition)
-    when = before.last_transition_time.strftime("%Y-%m-%dT%H:%M:%SZ") if same and before else moment.timestamp
+    when = moment.timestamp
+    if same and before is not None:
+        when = before.last_transition_time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     return _written(condition, stream.metadata.generation, when)
 
 
@@ -312,14 +315,17 @@ def _notes(stream: DirectoryStream, status: Mapping[str, Any], decision: Decisio
     for condition in status["conditions"]:
         kind, now = condition["type"], condition["status"]
         was = next((one for one in before.conditions if one.type == kind), None)
-        if condition["reason"] in _UNREMARKABLE or (was is not None and was.status == now):
+        if condition["reason"] in _UNREMARKABLE:
+            continue
+        if was is not None and was.status == now and (now == "True" or was.reason == condition["reason"]):
             continue
         if kind == ConditionType.READY or kind in conditions.BAD_IF_TRUE:
             # Ready says again what another one says; a limit is told with the number that it limits.
             continue
         if now == "True" and (was is None or was.reason in _UNREMARKABLE):
             continue
-        notes.append(Note(condition["reason"], condition["message"], warning=now != "True"))
+        warning = now != "True" and condition["reason"] != "Suspended"
+        notes.append(Note(condition["reason"], condition["message"], warning))
     return tuple(dict.fromkeys(notes))  # several conditions may have one reason
 
 
@@ -336,6 +342,11 @@ def _deletion(observed: Observed, memory: Memory, moment: Moment) -> Plan:
     if stream.spec.deletion_policy != "Delete":
         return Plan(memory=memory, finalizers=())
     ours = tuple(live for live in observed.deployments.values() if is_ours(stream, live))
+    if ours and moment.seconds - since >= DELETION_SECONDS:
+        names = " and ".join(sorted(live["metadata"]["name"] for live in ours))
+        topic = stream.spec.topic.name
+        note = Note("TopicKept", f"Topic {topic} stays: Deployment {names} would not go.", warning=True)
+        return Plan(memory=memory, finalizers=(), notes=(note,))
     return Plan(memory=memory, delete=ours, delete_topic=not ours)
 
 

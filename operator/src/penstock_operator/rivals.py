@@ -10,8 +10,8 @@ from penstock_operator.resource import DirectoryStream
 def earlier_rivals(streams: Iterable[DirectoryStream]) -> dict[str, str]:
     """Return, by id, each stream that came after another one with its topic and group, and that one's id.
 
-    Topics are the same if Kafka gives them the same id, however their brokers are addressed; as long as an id
-    is not known, if their brokers' addresses and names are.
+    Topics are the same if Kafka gives them the same id, however their brokers are addressed, and if their
+    brokers' addresses and names are: an id may not be known yet, or be that of a topic that is no more.
     """
     first: dict[tuple[object, ...], str] = {}
     found: dict[str, str] = {}

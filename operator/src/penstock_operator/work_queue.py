@@ -26,11 +26,15 @@ class WorkQueue:
             self._ready.put_nowait(key)
 
     def put_later(self, key: Key, seconds: float) -> None:
-        """Let it be worked on in a while, if not before."""
-        handle = self._later.pop(key, None)
+        """Let it be worked on in a while at the latest: of several times the first one counts."""
+        loop = asyncio.get_running_loop()
+        due = loop.time() + max(0.0, seconds)
+        handle = self._later.get(key)
         if handle is not None:
+            if handle.when() <= due:
+                return
             handle.cancel()
-        self._later[key] = asyncio.get_running_loop().call_later(max(0.0, seconds), self._in_time, key)
+        self._later[key] = loop.call_at(due, self._in_time, key)
 
     def _in_time(self, key: Key) -> None:
         self._later.pop(key, None)
