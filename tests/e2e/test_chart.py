@@ -575,6 +575,19 @@ def test_what_it_may_do_is_on_its_page_and_the_same_everywhere(helm):
     assert len(listed) == 9
 
 
+def test_roles_of_people_are_added_to_by_this_release(helm):
+    """The cluster cannot tell: the roles of any other release there are added, too."""
+    added = {
+        role["metadata"]["name"]: {
+            label.removeprefix("rbac.authorization.k8s.io/aggregate-to-")
+            for label in role["metadata"]["labels"]
+            if label.startswith("rbac.authorization.k8s.io/")
+        }
+        for role in all_of(helm.rendered({}), "ClusterRole")
+    }
+    assert added == {"penstock.lab-view": {"view", "edit", "admin"}, "penstock.lab-edit": {"edit", "admin"}}
+
+
 def test_commands_of_the_page_are_right(helm, tmp_path):
     (tmp_path / "ca.crt").write_text(CA)
     commands = re.findall(r"^\$ (helm (?:install|upgrade) (?:.*\\\n)*.*)$", PAGE, re.MULTILINE)
