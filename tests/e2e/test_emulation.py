@@ -7,8 +7,10 @@ server alone fills in (uids, times, defaults of built-in kinds) is left out.
 
 import asyncio
 import contextlib
+import difflib
 import itertools
 import json
+import pprint
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -42,7 +44,7 @@ class Doing:
         self.seen: list[object] = []
         self._client = client
         self._store = store
-        self._namespace = namespace
+        self.namespace = namespace
         self._mentioned: set[ownership.Path] = set()
         self._versions: dict[tuple[str, str], str] = {}
 
@@ -127,7 +129,7 @@ class Doing:
 
     def _url(self, resource: Resource, name: str = "", at: str = "") -> str:
         base = "api" if resource.api_version == "v1" else "apis"
-        parts = (base, resource.api_version, "namespaces", self._namespace, resource.plural, name, at)
+        parts = (base, resource.api_version, "namespaces", self.namespace, resource.plural, name, at)
         return "/" + "/".join(filter(None, parts))
 
     async def _do(
@@ -434,6 +436,39 @@ async def a_status_is_written_at_its_own_place(do):
 
 
 @scenario
+async def objects_of_that_name_with_another_uid(do):
+    made = await do.create("DirectoryStream", "one", spec=MINIMAL["spec"])
+    uid = made["metadata"]["uid"]
+    await do.apply("op", "DirectoryStream", "one", at="status", status={"lag": 1}, metadata={"uid": uid})
+    other = {"uid": "11111111-2222-3333-4444-555555555555"}
+    await do.apply("op", "DirectoryStream", "one", at="status", status={"lag": 2}, metadata=other)
+    await do.apply("op", "DirectoryStream", "one", metadata=other | {"finalizers": ["penstock.dev/a"]})
+    await do.apply("op", "DirectoryStream", "none", at="status", status={"lag": 2}, metadata=other)
+    await do.apply("op", "DirectoryStream", "none", metadata=other | {"finalizers": ["penstock.dev/a"]})
+    await do.patch("DirectoryStream", "one", {"metadata": other})
+    await do.patch("DirectoryStream", "one", {"metadata": other, "status": {"lag": 2}}, at="status")
+    stale = {"resourceVersion": made["metadata"]["resourceVersion"]}
+    await do.patch("DirectoryStream", "one", {"metadata": stale, "status": {"lag": 3}}, at="status")
+    made = await do.apply("op", "DirectoryStream", "one", at="status", status={"lag": 3}, metadata=stale)
+    made = await do.get("DirectoryStream", "one")
+    named = made["metadata"] | other
+    await do.put("DirectoryStream", "one", made | {"metadata": named})
+    await do.put("DirectoryStream", "one", made | {"metadata": named, "status": {"lag": 4}}, at="status")
+    made = await do.create("ConfigMap", "one")
+    await do.put("ConfigMap", "one", made | {"metadata": made["metadata"] | other})
+    await do.patch("ConfigMap", "one", {"metadata": other})
+
+
+@scenario
+async def events_are_posted(do):
+    involved = {"apiVersion": "penstock.dev/v1alpha1", "kind": "DirectoryStream", "name": "one"}
+    about = {"involvedObject": involved | {"namespace": do.namespace}, "source": {"component": "us"}}
+    said = {"reason": "Because", "message": "so", "type": "Normal", "count": 1}
+    await do.create("Event", "one", **about, **said)
+    await do.create("Event", "one", **about, **said)
+
+
+@scenario
 async def a_stream_has_generations(do):
     await do.create("DirectoryStream", "one", spec=MINIMAL["spec"])
     await do.patch("DirectoryStream", "one", {"metadata": {"annotations": {"a": "1"}}})
@@ -656,6 +691,13 @@ async def test_the_emulated_api_does_what_a_real_one_does(name, emulated, real, 
             do = Doing(client, emulated.store, namespace)
             await SCENARIOS[name](do)
             seen[server] = do.seen
-    steps = itertools.zip_longest(seen["emulated"], seen["real"])
-    different = [(number, *both) for number, both in enumerate(steps) if both[0] != both[1]]
-    assert different == [], "(number of the step, what the emulated API did, what the real one did)"
+    assert seen["emulated"] == seen["real"], differences(seen["emulated"], seen["real"])
+
+
+def differences(emulated: list[object], real: list[object]) -> str:
+    """Say where two servers did different things: `-` the emulated one, `+` the real one."""
+    said = ["the emulated API (-) is not as the real one (+)"]
+    for number, both in enumerate(itertools.zip_longest(emulated, real)):
+        ours, theirs = (pprint.pformat(one, width=200).splitlines() for one in both)
+        said += [f"step {number}: {line}" for line in difflib.ndiff(ours, theirs) if line[0] in "+-"]
+    return "\n".join(said)

@@ -9,14 +9,14 @@
 What it stores and how it merges is in emulated_api_store and emulated_api_fields; here is what it takes over
 HTTP. tests/e2e/test_emulation.py does the same things to it and to a real API server, and compares.
 
-There: list (in pages) and watch with label selectors, POST, PUT, JSON and merge patches, server-side apply with
-ownership per manager, finalizers, `/status`, generation, preconditions; the defaults of a DirectoryStream, and
-what its schema does not declare.
+There: list (in pages) and watch with label selectors, POST, PUT, JSON and merge patches, server-side apply
+with ownership per manager, finalizers, `/status`, generation, preconditions; the defaults of a
+DirectoryStream, and what its schema does not declare.
 
-Not there, and refused where it can be asked for: deletion of collections, foreground deletion, strategic merge
-patches, dry runs, null in an apply. Not there either, and not noticed: validation, admission, RBAC, namespaces
-that do not exist, the defaults of built-in kinds, controllers (a test is the Deployment controller:
-`api.roll_out`; owned objects go at `api.collect_garbage()`).
+Not there, and refused where it can be asked for: deletion of collections, foreground deletion, strategic
+merge patches, dry runs, null in an apply. Not there either, and not noticed: validation, admission, RBAC,
+namespaces that do not exist, the defaults of built-in kinds, controllers (a test is the Deployment
+controller: `api.roll_out`; owned objects go at `api.collect_garbage()`).
 
 kmock serves what else a client asks for (`/version`, `/api`, `/apis` and so on), and whatever a test declares
 on `api.kmock`. Its own emulation of Kubernetes knows no resourceVersions, selectors and managers.
@@ -26,8 +26,8 @@ To run a kopf operator against it (`kopf_running` does it):
 - In a thread and an event loop of its own. At its end kopf.operator() waits 5 seconds for, and then cancels,
   all tasks of its loop that began after it: a test's and those of this server, too.
 - `settings.scanning.disabled = True`: it then looks once at the kinds that there are, and watches neither
-  CustomResourceDefinitions nor namespaces. `standalone=True`: no peering. `identity="test"`: no look-up of the
-  host.
+  CustomResourceDefinitions nor namespaces. `standalone=True`: no peering. `identity="test"`: no look-up of
+  the host.
 - `@kopf.on.login(registry=registry)` returns `api.connection`; it is asked again after each 401.
 - `settings.watching.reconnect_backoff` (0.1 s) and `settings.networking.error_backoffs` (1, 1, 2, 3, 5... s,
   then a failed list or watch ends the whole operator) say how soon it is back after cuts.
@@ -35,6 +35,9 @@ To run a kopf operator against it (`kopf_running` does it):
 A lightkube client belongs to the loop that uses it: make it in `@kopf.on.startup`, close it in
 `@kopf.on.cleanup`. `lightkube.AsyncClient(api.kubeconfig, trust_env=False, timeout=httpx2.Timeout(5))`;
 `trust_env=False` keeps it from the environment's proxies.
+
+Penstock's operator, all of it: `json.dumps(api.kubeconfig_object)` into a file that KUBECONFIG names, and
+`penstock_operator.service.run(settings, stop)` in a thread: `asyncio.to_thread(run, settings, stop)`.
 """
 
 import asyncio
@@ -83,7 +86,8 @@ def directorystreams() -> Resource:
 
 _PATH = re.compile(
     r"/(?:api|apis/(?P<group>[^/]+))/(?P<version>v[^/]+)"
-    r"(?:/namespaces/(?P<namespace>[^/]+))?/(?P<plural>[^/]+)(?:/(?P<name>[^/]+)(?:/(?P<subresource>[^/]+))?)?"
+        `ready` of them are ready; None: all of them. `status` says otherwise:
+        `roll_out("lab", "scope", observedGeneration=1, conditions=[...])`.
 )
 _VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 
@@ -293,9 +297,9 @@ class EmulatedApi:
         self.store.collect_garbage()
 
     def roll_out(self, namespace: str, name: str, ready: int | None = None, **status: Any) -> Object:
-        """Be the Deployment controller: all replicas of the latest generation are there, all or `ready` are ready.
+        """Be the Deployment controller: all replicas of the latest generation are there.
 
-        `status` says otherwise: `roll_out("lab", "scope", observedGeneration=1, conditions=[...])`.
+        `ready` of them are ready; None: all of them. `status` says otherwise: `roll_out("lab", "scope", observedGeneration=1, conditions=[...])`.
         """
         deployment = self.get("deployments", namespace, name)
         wanted = deployment["spec"].get("replicas", 1)
@@ -333,10 +337,10 @@ class EmulatedApi:
         reason: str | None = None,
         retry_after: int | None = None,
     ) -> Fault:
-        """Answer the next `times` requests (None: until the fault's `end()`) with this code, and do nothing else.
+        """Answer the next `times` requests (None: until the fault's `end()`) with this code, and no more.
 
-        Which: by verb (get, list, watch, create, update, patch, delete), resource (`directorystreams/status` is
-        one of its own) and name; what is not given may be any.
+        Which: by verb (get, list, watch, create, update, patch, delete), resource (`directorystreams/status`
+        is one of its own) and name; what is not given may be any.
         """
         refusal = Refused(code, message or f"a test wants {code} here", reason)
         return self._is_faulty(Fault("refused", verb, resource, name, times, refusal, retry_after))
@@ -443,8 +447,8 @@ class EmulatedApi:
     ) -> T:
         """Return the first true value of `condition`; AssertionErrors that it raises count as false.
 
-        It is asked after each change and answer of this API, and now and then for what is not in it. When that
-        takes longer than `timeout` seconds, fail with `describe` and the last thing that was seen.
+        It is asked after each change and answer of this API, and now and then for what is not in it. When
+        that takes longer than `timeout` seconds, fail with `describe` and the last thing that was seen.
         """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout

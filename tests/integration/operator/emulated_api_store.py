@@ -113,7 +113,7 @@ BUILT_IN = (
     Resource("v1", "Namespace", "namespaces", namespaced=False),
     Resource("v1", "ConfigMap", "configmaps"),
     Resource("v1", "Secret", "secrets"),
-    Resource("v1", "Event", "events"),
+    Resource("v1", "Event", "events", rules={("involvedObject",): "atomic"}),
     Resource("v1", "Pod", "pods", rules=ownership.POD, has_status=True),
     Resource("v1", "PodTemplate", "podtemplates", rules=ownership.POD_TEMPLATE),
     Resource("v1", "Service", "services"),
@@ -369,7 +369,7 @@ class Store:
                 name,
                 "metadata.resourceVersion: Invalid value: 0: must be specified for an update",
             )
-        return self._write(resource, stored, body, Manager(manager, "Update", subresource))
+        return self._write(resource, stored, body, Manager(manager, "Update", subresource), 409)
 
     def patch(
         self,
@@ -391,7 +391,8 @@ class Store:
                 ) from error
         else:
             new = merge_patched(stored.seen, patch)
-        return self._write(resource, stored, new, Manager(manager, "Update", subresource))
+        other = None if subresource else 422
+        return self._write(resource, stored, new, Manager(manager, "Update", subresource), other)
 
     def apply(
         self,
@@ -439,9 +440,7 @@ class Store:
         if stored is None:
             live = {part: live[part] for part in ("apiVersion", "kind", "metadata")}
         else:
-            if metadata.get("uid", stored.said["metadata"]["uid"]) != stored.said["metadata"]["uid"]:
-                raise self._refused(422, resource, name, "metadata.uid: Invalid value: field is immutable")
-            self._check_precondition(resource, stored, metadata)
+            self._check_identity(resource, stored, metadata, other=None if subresource else 422)
             wanted = _without_versions(wanted)
         applying = Manager(manager, "Apply", subresource)
         try:
@@ -461,7 +460,7 @@ class Store:
     ) -> Object | None:
         """Delete an object: what is left of it while there are finalizers, else None. Raises Refused."""
         stored = self._get(resource, namespace, name)
-        self._check_precondition(resource, stored, preconditions or {})
+        self._check_identity(resource, stored, preconditions or {}, other=409)
         metadata = stored.said["metadata"]
         if not metadata.get("finalizers"):
             self._remove(resource, self._key(resource, namespace, name), stored)
@@ -548,7 +547,7 @@ class Store:
             if metadata.setdefault("namespace", namespace) != namespace:
                 raise Refused(
                     400,
-                    f"the namespace of the object ({metadata['namespace']}) is not the request's ({namespace})",
+                    f"the namespace of the object ({metadata['namespace']}) is not {namespace}",
                 )
         elif "namespace" in metadata:
             raise Refused(400, f"{resource.plural} are in no namespace")
@@ -590,21 +589,24 @@ class Store:
             }
         return body
 
-    def _check_precondition(self, resource: Resource, stored: Stored, wanted: Mapping[str, Any]) -> None:
+    def _check_identity(
+        self, resource: Resource, stored: Stored, wanted: Mapping[str, Any], other: int | None
+    ) -> None:
+        """Refuse an old resourceVersion; and another object's uid, with the code `other` if that matters."""
         metadata = stored.said["metadata"]
-        for name in ("uid", "resourceVersion"):
-            if wanted.get(name) and wanted[name] != metadata[name]:
-                raise self._refused(
-                    409,
-                    resource,
-                    metadata["name"],
-                    "cannot be changed: the object has been modified since",
-                )
+        if wanted.get("resourceVersion") not in (None, "", metadata["resourceVersion"]):
+            why = "cannot be changed: the object has been modified since"
+            raise self._refused(409, resource, metadata["name"], why)
+        if other and wanted.get("uid") not in (None, "", metadata["uid"]):
+            why = f"metadata.uid: the object's is {metadata['uid']}"
+            raise self._refused(other, resource, metadata["name"], why)
 
-    def _write(self, resource: Resource, stored: Stored, new: Object, manager: Manager) -> Object:
+    def _write(
+        self, resource: Resource, stored: Stored, new: Object, manager: Manager, other: int | None
+    ) -> Object:
         """Store what was written at an object or its status, whatever else the writer said."""
         old = stored.said
-        self._check_precondition(resource, stored, new["metadata"])
+        self._check_identity(resource, stored, new["metadata"], other)
         if manager.subresource == "status":
             new = {part: value for part, value in old.items() if part != "status"} | {
                 part: new[part] for part in ("status",) if part in new

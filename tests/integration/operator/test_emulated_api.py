@@ -133,6 +133,13 @@ def test_two_managers_do_not_touch_each_others_fields(first, others, second):
 
 
 @given(objects, objects)
+def test_who_is_forced_owns_no_more_what_was_taken(others, said):
+    obj, owners = apply(apply(NOTHING, B, others), A, said)
+    of_b = owners.get(B, frozenset())
+    assert leaves_of(obj, of_b) == {path: ownership.fields(others, RULES)[path] for path in of_b}
+
+
+@given(objects, objects)
 def test_who_says_nothing_any_more_leaves_what_others_say(said, others):
     state = apply(apply(NOTHING, A, said), B, others)
     obj, owners = apply(state, A, {})
