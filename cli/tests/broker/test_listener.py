@@ -5,6 +5,7 @@ import socket
 
 import psutil
 import pytest
+from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient
 from tests.kafka import Kafka
 
@@ -19,6 +20,17 @@ def test_clients_are_told_what_is_advertised_and_the_broker_does_not_depend_on_i
     admin = AdminClient({"bootstrap.servers": f"127.0.0.1:{broker.port}", "log_level": 0})
     (told,) = admin.list_topics(timeout=10).brokers.values()
     assert (told.host, told.port) == ("kafka.invalid", 1234)
+
+    # What brokers tell each other, the ends of transactions for one, does not go by that name either.
+    here = Kafka({"bootstrap.servers": f"127.0.0.1:{broker._local_port}"})
+    topic = here.create_topic()
+    producer = Producer({**here.client_config(), "transactional.id": "t", "transaction.timeout.ms": 20_000})
+    producer.init_transactions(20)
+    for value in (b"one", b"two"):
+        producer.begin_transaction()
+        producer.produce(topic, value)
+        producer.commit_transaction(20)
+    assert [record.value() for record in here.records(topic)] == [b"one", b"two"]
 
 
 def test_nothing_but_the_port_for_clients_is_open_to_others(own_broker):
