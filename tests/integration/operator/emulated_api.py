@@ -86,8 +86,7 @@ def directorystreams() -> Resource:
 
 _PATH = re.compile(
     r"/(?:api|apis/(?P<group>[^/]+))/(?P<version>v[^/]+)"
-        `ready` of them are ready; None: all of them. `status` says otherwise:
-        `roll_out("lab", "scope", observedGeneration=1, conditions=[...])`.
+    r"(?:/namespaces/(?P<namespace>[^/]+))?/(?P<plural>[^/]+)(?:/(?P<name>[^/]+)(?:/(?P<subresource>[^/]+))?)?"
 )
 _VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 
@@ -299,7 +298,8 @@ class EmulatedApi:
     def roll_out(self, namespace: str, name: str, ready: int | None = None, **status: Any) -> Object:
         """Be the Deployment controller: all replicas of the latest generation are there.
 
-        `ready` of them are ready; None: all of them. `status` says otherwise: `roll_out("lab", "scope", observedGeneration=1, conditions=[...])`.
+        `ready` of them are ready; None: all of them. `status` says otherwise:
+        `roll_out("lab", "scope", observedGeneration=1, conditions=[...])`.
         """
         deployment = self.get("deployments", namespace, name)
         wanted = deployment["spec"].get("replicas", 1)
