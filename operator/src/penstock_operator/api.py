@@ -65,7 +65,7 @@ class ApiFailed(PenstockError):
     @property
     def gone(self) -> bool:
         """Whether the object is not there (any more), or another one of its name is."""
-        return self.code == 404 or (self.code == 409 and "uid" in str(self).lower())
+        return self.code == 404 or (self.code in {409, 422} and "uid" in str(self).lower())
 
 
 class Api:
@@ -149,7 +149,7 @@ class Api:
         return await self._patch(_KINDS[body["kind"]], body, f"apply {body['kind']}")
 
     async def apply_status(self, body: Object) -> Object:
-        """Do the same with the status of a DirectoryStream; `metadata` names it, with its uid."""
+        """Do the same with the status of a DirectoryStream, if it still is the version that `metadata` says."""
         return await self._patch(_KINDS["DirectoryStream"].Status, body, "set the status of DirectoryStream")
 
     async def _patch(self, kind: type[Any], body: Object, what: str) -> Object:

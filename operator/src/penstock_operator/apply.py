@@ -128,8 +128,11 @@ class Applier:
         """Write a status, if it is another one. Returns the stream as it is then; None if it is gone."""
         if tracked.body.get("status") == status:
             return tracked.body
+        named = _named(tracked)
+        # The status of a custom resource is written whatever uid is said; another version is refused.
+        named["metadata"]["resourceVersion"] = tracked.body["metadata"]["resourceVersion"]
         try:
-            return await self._api.apply_status({**_named(tracked), "status": status})
+            return await self._api.apply_status({**named, "status": status})
         except ApiFailed as error:
             if not error.gone:
                 raise
