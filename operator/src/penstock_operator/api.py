@@ -149,7 +149,7 @@ class Api:
         return await self._patch(_KINDS[body["kind"]], body, f"apply {body['kind']}")
 
     async def apply_status(self, body: Object) -> Object:
-        """Do the same with the status of a DirectoryStream, if it still is the version that `metadata` says."""
+        """Do the same with the status of a DirectoryStream, if it is still the version that is named."""
         return await self._patch(_KINDS["DirectoryStream"].Status, body, "set the status of DirectoryStream")
 
     async def _patch(self, kind: type[Any], body: Object, what: str) -> Object:
