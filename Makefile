@@ -15,6 +15,8 @@ NOT_LOCKED := $(foreach d,chunkproto servicekit uploader downloader registry ope
 # Each image has a lock of its own, and so has what their build stages need. All take their versions from dev.lock.
 IMAGES := uploader downloader registry operator broker
 BUILD ?= docker build
+LOAD ?=
+VERSION = $(shell sed -n 's/^version = "\(.*\)"$$/\1/p' cli/pyproject.toml)
 INPUTS := requirements/install.lock requirements/dev.lock $(DISTRIBUTIONS:%=%/pyproject.toml)
 
 .PHONY: help
@@ -48,6 +50,13 @@ test-long: install ## Run the tests that take gigabytes or many minutes
 .PHONY: test-cluster
 test-cluster: install ## Run the tests that need a Kubernetes cluster (E2E_KUBECONFIG names its kubeconfig)
 	$(BIN)/python -m pytest -m cluster
+
+.PHONY: e2e
+e2e: install ## Build the images, load them (LOAD='kind load docker-image'), and run tests/e2e on E2E_KUBECONFIG's cluster
+	@test -n "$$E2E_KUBECONFIG" || { echo "make e2e needs a Kubernetes cluster: set E2E_KUBECONFIG to its kubeconfig" >&2; exit 2; }
+	@$(MAKE) --no-print-directory images
+	@test -z '$(LOAD)' || $(LOAD) $(IMAGES:%=penstock/%:$(VERSION))
+	$(BIN)/python -m pytest -m cluster tests/e2e
 
 .PHONY: test-portable
 test-portable: install ## Run the tests of what also runs on Windows and macOS

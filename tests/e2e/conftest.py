@@ -3,9 +3,11 @@
     make e2e E2E_KUBECONFIG=... BUILD='docker build' LOAD='kind load docker-image'
 
 builds the images, loads them into the cluster, and runs what is here. Where the builder does both, LOAD is
-left out. The tests speak to E2E_KUBECONFIG alone, by `kubectl` and `helm`. Those that use the fixture
-`penstock` share one installation in namespaces of its own, with a Kafka; when one fails, its report has the
-streams, Events and logs as they were then.
+left out. Programs that know nothing of Penstock are busybox:1.35, which the cluster has, or fetches. The tests
+speak to E2E_KUBECONFIG alone, by `kubectl` and `helm`.
+
+Those that use the fixture `penstock` share one installation in namespaces of its own, with a Kafka; when one
+fails, its report has the streams, Events and logs as they were then.
 """
 
 from collections.abc import Callable, Generator, Iterator
