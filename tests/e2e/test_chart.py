@@ -950,8 +950,10 @@ def test_an_upgrade_brings_a_new_crd_and_keeps_the_certificate_and_an_uninstall_
     helm, cluster, copied
 ):
     values = {"image": {"registry": "registry.invalid"}, "rbac": {"aggregateToUserRoles": False}}
-    with namespace_of(cluster, "upgrade") as own:
+    with namespace_of(cluster, "upgrade") as own, contextlib.ExitStack() as at_the_end:
         there = Helm(own.kubeconfig, helm.home, own.namespace)
+        # What belongs to no namespace must not stay, whatever fails below.
+        at_the_end.callback(there.run, "uninstall", "penstock", "--ignore-not-found")
         crd = edited(copied, {})
         name, names = crd["metadata"]["name"], crd["spec"]["names"]
         configuration = f"mutatingwebhookconfiguration/penstock.{own.namespace}-webhook"
