@@ -16,7 +16,7 @@ from tests.reconciling import (
     with_status,
 )
 from tests.scaling import AWAY, reading
-from tests.streams import INSTALLATION, example
+from tests.streams import INSTALLATION, example, laid_over
 
 from penstock_operator.kafka import Deletion, Observation
 from penstock_operator.observed import Observed
@@ -28,6 +28,7 @@ from penstock_operator.reconcile import (
     PREPARE_SECONDS,
     Memory,
     Note,
+    Plan,
     after_deletion,
     invalid_status,
     reconcile,
@@ -105,8 +106,10 @@ def test_a_restart_does_not_take_somebody_elses_number():
 
 
 def test_the_operators_own_number_stands_against_one_set_by_hand():
+    """As if nothing had been set: what was needed lately still counts."""
     world = World(scaled(**LAG), seen(reading(lag=35))).settle()
     world.deployments["downloader"] = live(world.stream, replicas=1, generation=9)
+    world.read(seen(reading(lag=0)))
     world.settle(5)
     assert world.deployments["downloader"]["spec"]["replicas"] == 4
 
@@ -220,18 +223,42 @@ def test_an_uploader_of_somebody_else_stays_when_none_is_wanted():
 
 
 def test_pods_are_replaced_when_their_credentials_change():
-    observed = World(minimal()).observed()
+    observed = World(example("instrument"), seen(reading(partitions=12))).observed()
+    memory = Memory(prepared_for=(observed.stream.spec.kafka, observed.stream.spec.topic))
     first, second = (
-        reconcile(replace(observed, revision=revision), Memory(), moment(), INSTALLATION).apply
+        reconcile(replace(observed, revision=revision), memory, moment(), INSTALLATION).apply
         for revision in ("r1", "r2")
     )
-    assert first["downloader"]["spec"]["template"] != second["downloader"]["spec"]["template"]
+    assert first.keys() == {"uploader", "downloader"}
+    for side in first:
+        assert first[side]["spec"]["template"] != second[side]["spec"]["template"]
 
 
-def test_who_was_first_goes_on_and_who_came_second_begins_when_the_first_is_gone():
+def test_somebody_elses_pods_are_not_counted():
     stream = minimal()
-    world = World(stream, deployments={"downloader": live(stream, replicas=3)}, earlier="lab.first").settle()
+    status = World(stream, deployments={"downloader": live(stream, replicas=5, ours=False)}).step().status
+    assert (status["replicas"], status["readyReplicas"]) == (0, 0)
+
+
+def test_who_comes_second_makes_nothing():
+    plan = World(example("instrument"), seen(MISSING), earlier="lab.first").step()
+    assert (dict(plan.apply), plan.prepare_topic) == ({}, False)
+
+
+def test_who_comes_second_stops_both_sides_and_deletes_neither():
+    stream, other = example("instrument"), example("sidecar")
+    world = World(stream, deployments={"uploader": live(stream, "uploader")}, earlier="lab.first").settle()
+    assert world.deployments["uploader"]["spec"]["replicas"] == 0
+    world = World(other, deployments={"uploader": live(other, "uploader")}, earlier="lab.first").settle()
+    assert "uploader" in world.deployments
+
+
+def test_who_turns_out_to_be_second_stops_and_begins_again_when_the_first_is_gone():
+    world = World(minimal()).settle()
+    world.earlier = "lab.first"
+    world.settle(2)
     assert world.deployments["downloader"]["spec"]["replicas"] == 0
+    assert world.status["desiredReplicas"] == 0
     assert world.memory.decision is None
     world.earlier = None
     plan = world.step(5)
@@ -280,11 +307,24 @@ def test_how_often_a_topic_is_looked_after(observation, error, after):
     assert not world.step(2 * after - 1).prepare_topic
 
 
-def test_a_change_of_the_stream_prepares_its_topic_at_once():
+@pytest.mark.parametrize(
+    "change",
+    [{"topic": {"partitions": 9}}, {"topic": {"config": {"retention.ms": "1"}}}, {"kafka": {"tls": {}}}],
+    ids=["partitions", "configuration", "connection"],
+)
+def test_what_the_stream_says_of_its_topic_is_done_at_once(change):
     world = World(creating()).settle()
-    edited(world, topic={"management": "Create", "partitions": 9})
+    created = {"topic": {"management": "Create", "partitions": 8}}
+    edited(world, **laid_over(created, change))
     assert world.step(1).prepare_topic
     assert not world.step(1).prepare_topic
+
+
+def test_an_autoscaler_that_writes_a_number_does_not_wait_for_the_topic():
+    topic = {"management": "Create", "partitions": 8}
+    world = World(minimal(topic=topic, downloader={"replicas": 1, "scaling": EXTERNAL})).settle()
+    edited(world, topic=topic, downloader={"replicas": 5, "scaling": EXTERNAL})
+    assert world.step(1).status["desiredReplicas"] == 5
 
 
 def test_whose_topic_it_is_stays_known_after_a_restart():
@@ -343,6 +383,25 @@ def test_who_came_second_is_told_why():
     plan = World(minimal(), earlier="lab.first").step()
     assert told(plan) == [("GroupTaken", True)]
     assert "lab.first" in plan.notes[0].message
+
+
+def test_a_condition_has_the_time_of_its_last_change_and_not_of_its_reason():
+    def times(seconds, observation):
+        world.read(observation)
+        told = world.settle(seconds).status["conditions"]
+        return {one["type"]: one["lastTransitionTime"] for one in told}
+
+    world = World(minimal())
+    begin, away, other, back = (moment(seconds).timestamp for seconds in (0, 15, 30, 45))
+    assert set(times(0, seen()).values()) == {begin}
+    changed_at = times(15, seen(AWAY))
+    assert changed_at == {
+        **dict.fromkeys(("Ready", "TopicReady", "ScalingActive"), away),
+        **dict.fromkeys(("UploaderReady", "DownloaderReady", "ScalingLimited"), begin),
+    }
+    assert times(30, seen(FailedRead("NotAuthorized", "No."))) == changed_at
+    assert other not in changed_at.values()
+    assert times(45, seen())["Ready"] == back
 
 
 def test_a_condition_keeps_its_time_as_kubernetes_writes_it():
@@ -427,6 +486,13 @@ def test_a_deployment_that_does_not_go_holds_a_deletion_for_some_time_only():
     assert plan.notes == (
         Note("TopicKept", "Topic balance stays: Deployment balance-downloader would not go.", warning=True),
     )
+
+
+def test_a_deletion_that_others_hold_is_theirs():
+    """What runs goes with its owner, by Kubernetes' hand."""
+    stream = ending(minimal(**DELETABLE), "foregroundDeletion")
+    world = World(stream, deployments={"downloader": live(stream)})
+    assert world.plan() == Plan(memory=Memory())
 
 
 def test_a_change_of_mind_during_a_deletion_keeps_the_topic():

@@ -27,6 +27,8 @@ from penstock_operator.objects.names import Side
 from penstock_operator.observed import Observed, ReadingTaken, is_ours
 from penstock_operator.reading import FailedRead, Reading
 from penstock_operator.resource import GROUP, ConditionType, DirectoryStream
+from penstock_operator.resource.kafka import Kafka
+from penstock_operator.resource.topic import Topic
 from penstock_operator.scaling import Condition, Decision, Inputs, Mode, Policy, State, decide
 from servicekit.topics import TopicInfo
 
@@ -37,7 +39,7 @@ DELETION_SECONDS: Final = 90.0
 PREPARE_SECONDS: Final = 3600.0
 """How often a topic that the operator makes is looked at for more than being there and large enough."""
 PREPARE_AGAIN_SECONDS: Final = 60.0
-"""How long a topic that could not be made is left, unless the stream changes."""
+"""How long a topic that could not be made is left, unless what the stream says of it changes."""
 
 Object = Mapping[str, Any]
 
@@ -57,7 +59,7 @@ class Memory:
     state: State = field(default_factory=State)
     decision: Decision | None = None
     decided_for: tuple[object, ...] = ()
-    prepared_for: int | None = None
+    prepared_for: tuple[Kafka, Topic] | None = None
     prepared_at: float = 0.0
     deleting_since: float | None = None
 
@@ -98,7 +100,9 @@ def reconcile(observed: Observed, memory: Memory, moment: Moment, installation: 
 
     if _wants_topic(observed, observed.reading, memory, moment):
         # First the topic, and then, with a new reading, all else.
-        memory = replace(memory, prepared_for=stream.metadata.generation, prepared_at=moment.seconds)
+        memory = replace(
+            memory, prepared_for=(stream.spec.kafka, stream.spec.topic), prepared_at=moment.seconds
+        )
         return Plan(memory=memory, finalizers=finalizers, prepare_topic=True)
     if observed.earlier is None:
         memory = _decided(observed, observed.reading, memory, moment)
@@ -134,7 +138,8 @@ def _wants_topic(observed: Observed, reading: ReadingTaken, memory: Memory, mome
     wanted = observed.stream.spec.topic
     if wanted.management != "Create" or observed.earlier is not None:
         return False
-    if memory.prepared_for != observed.stream.metadata.generation:
+    if memory.prepared_for != (observed.stream.spec.kafka, wanted):
+        # Not for each generation: an autoscaler writes one with each number.
         return True
     topic = reading.observation.topic
     since = moment.seconds - memory.prepared_at
