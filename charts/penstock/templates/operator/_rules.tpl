@@ -19,14 +19,14 @@ rules:
   - apiGroups: [apps]
     resources: [deployments]
     verbs: [get, list, watch, create, patch, delete]
-  # Find pods that have no sidecar and should.
+  # Find pods that have no sidecar and should, and why others are not ready.
   - apiGroups: [""]
     resources: [pods]
     verbs: [list]
   # See whether claims are there, and in which access mode: it limits the number of downloaders.
   - apiGroups: [""]
     resources: [persistentvolumeclaims]
-    verbs: [get, list, watch]
+    verbs: [get]
   # Log in to Kafka as the stream does. Which Secrets those are, streams say; they are read one by one, never listed.
   - apiGroups: [""]
     resources: [secrets]
@@ -35,8 +35,8 @@ rules:
   - apiGroups: [""]
     resources: [configmaps]
     verbs: [get]
-  # Say what happened, for `kubectl describe`; patch counts repetitions.
+  # Say what happened, for `kubectl describe`.
   - apiGroups: [""]
     resources: [events]
-    verbs: [create, patch]
+    verbs: [create]
 {{- end -}}
