@@ -3,8 +3,8 @@
     make e2e E2E_KUBECONFIG=... BUILD='docker build' LOAD='kind load docker-image'
 
 builds the images, loads them into the cluster, and runs what is here. Where the builder does both, LOAD is
-left out. Programs that know nothing of Penstock are busybox:1.35, which the cluster has, or fetches. The tests
-speak to E2E_KUBECONFIG alone, by `kubectl` and `helm`.
+left out. Programs that know nothing of Penstock are busybox:1.35, which the cluster has, or fetches. The
+tests speak to E2E_KUBECONFIG alone, by `kubectl` and `helm`.
 
 Those that use the fixture `penstock` share one installation in namespaces of its own, with a Kafka; when one
 fails, its report has the streams, Events and logs as they were then.
@@ -54,6 +54,8 @@ def declare(penstock: Penstock) -> Iterator[Callable[..., Stream]]:
         return stream
 
     yield make
+    found = [line for line in penstock.operator_log() if "this is a bug" in line]
+    assert found == [], "whatever a stream is like, the operator knows what to say"
     if made:
         names = [stream.name for stream in made]
         penstock.lab("delete", "dstream", *names, "--ignore-not-found", "--wait=false")

@@ -260,6 +260,12 @@ class Penstock:
     def operator_pods(self) -> list[dict[str, Any]]:
         return self.system("get", "pods", "-l", OPERATOR, "-o", "json").object["items"]
 
+    def operator_log(self) -> list[str]:
+        """What the operator that runs now has said."""
+        said = self.system("logs", f"deployment/{RELEASE}-operator", "--tail=-1")
+        assert said.ok, said.err
+        return said.out.splitlines()
+
     def kill_operator(self) -> None:
         """End its pod with SIGKILL, and have it forgotten."""
         gone = self.system("delete", "pod", "-l", OPERATOR, "--grace-period=0", "--force")

@@ -90,7 +90,7 @@ def test_a_secret_that_comes_later_is_found(penstock, declare):
     stream.until("ScalingActive", "False", "NotAuthorized")
     shown = penstock.lab("get", "dstream,events,deployments,pods", "-o", "yaml").out
     assert "hidden-from-all" not in shown
-    assert "hidden-from-all" not in penstock.system("logs", "deployment/penstock-operator", "--tail=-1").out
+    assert "hidden-from-all" not in "\n".join(penstock.operator_log())
 
 
 def test_a_topic_that_disappears_is_missed_and_made_again(penstock, declare):

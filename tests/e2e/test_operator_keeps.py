@@ -120,6 +120,22 @@ def test_killed_while_it_scales_it_goes_on_and_no_replica_is_lost(penstock, decl
     assert min(ready for _, ready in seen) == 2, seen
 
 
+def test_killed_while_it_holds_more_than_are_needed_now_it_goes_on_holding_them(penstock, declare):
+    """What was needed within the last minutes is known to nobody any more, so what runs is kept."""
+    scaling = {"partitionsPerReplica": 1, "scaleDownStabilizationSeconds": 600}
+    stream = declare("killed-holding", topic={"partitions": 4}, source=None, downloader={"scaling": scaling})
+    stream.until_replicas(4)
+    with watched(penstock.lab, "killed-holding-downloader") as seen:
+        stream.patch(downloader={"scaling": {"partitionsPerReplica": 2}})
+        stream.until("Ready")
+        penstock.kill_operator()
+        penstock.operator_ready()
+        # The next operator has decided, too: it takes notice of what only it can have seen.
+        stream.patch(downloader={"scaling": {"partitionsPerReplica": 4}})
+        stream.until("Ready")
+    assert {wanted for wanted, _ in seen} == {4}, seen
+
+
 def resource_versions(penstock) -> dict[str, str]:
     """All objects that the operator writes, its Events included."""
     listed = penstock.lab("get", "dstream,deployments,events", "-o", "json").object["items"]
