@@ -17,7 +17,7 @@ from lightkube.generic_resource import GenericNamespacedResource, create_namespa
 from lightkube.types import CascadeType, PatchType
 
 from penstock_operator import metrics
-from penstock_operator.objects import FIELD_MANAGER
+from penstock_operator.objects import FIELD_MANAGER, STREAM_LABEL
 from penstock_operator.resource import GROUP, KIND, PLURAL, VERSION
 from penstock_operator.resource.kubernetes import LabelSelector
 from servicekit.exceptions import ConfigurationError, PenstockError
@@ -64,8 +64,8 @@ class ApiFailed(PenstockError):
 
     @property
     def gone(self) -> bool:
-        """Whether the object is not there (any more), or another one of its name is."""
-        return self.code == 404 or (self.code in {409, 422} and "uid" in str(self).lower())
+        """Whether the object is not there (any more)."""
+        return self.code == 404
 
 
 class Api:
@@ -79,10 +79,10 @@ class Api:
         """What is wrong with the API server, for health."""
 
     @classmethod
-    def connect(cls) -> Self:
+    def connect(cls, *, clock: Callable[[], float] = time.monotonic) -> Self:
         """Raise ConfigurationError if nothing says where the API server is."""
         try:
-            return cls(AsyncClient(field_manager=FIELD_MANAGER))
+            return cls(AsyncClient(field_manager=FIELD_MANAGER), clock=clock)
         except (ConfigError, OSError) as error:
             raise ConfigurationError(
                 f"no Kubernetes to connect to: {error}; run the operator in a cluster, or set KUBECONFIG"
@@ -134,6 +134,10 @@ class Api:
     async def streams(self, namespace: str) -> list[Object]:
         """List the DirectoryStreams of one namespace, or of all (`*`)."""
         return await self._list("DirectoryStream", namespace, None)
+
+    async def deployments(self, namespace: str) -> list[Object]:
+        """List the Deployments of one namespace, or of all (`*`), that are some stream's."""
+        return await self._list("Deployment", namespace, [(STREAM_LABEL, operators.exists())])
 
     async def pods(self, namespace: str, selector: LabelSelector) -> list[Object]:
         """List the pods of a namespace that a selector selects."""

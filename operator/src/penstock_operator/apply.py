@@ -70,7 +70,7 @@ class Applier:
         changed = False
         if applied is not None:
             restored = applied.restored
-            changed = live is not None and is_changed(body, live, applied)
+            changed = live is None or is_changed(body, live, applied)
             contested = applied.contested_until(now)
             if changed and contested is not None:
                 self._queue.put_later(tracked.key, contested - now)
@@ -86,7 +86,8 @@ class Applier:
         if changed and version(answered) > version(live):
             restored = (*restored[-CONTESTED:], now)
             name = body["metadata"]["name"]
-            said = f"Somebody has changed Deployment {name}; it is again as the DirectoryStream says."
+            done = "changed" if live is not None else "deleted"
+            said = f"Somebody has {done} Deployment {name}; it is again as the DirectoryStream says."
             await self.tell(stream, (Note("Restored", said),))
         tracked.applied[side] = Applied.of(body, answered, restored)
         if version(answered) > version(tracked.deployments.get(side)):
@@ -110,6 +111,9 @@ class Applier:
         """Delete a Deployment, and its pods after it."""
         name = live["metadata"]["name"]
         log.info("stream %s/%s: Deployment %s goes", *tracked.key, name)
+        for side in SIDES:
+            if tracked.deployments.get(side) is live:
+                tracked.applied.pop(side, None)  # that it is gone is our own doing
         await self._api.delete("Deployment", tracked.key[0], name)
         tracked.deployments_known = False
 
@@ -120,7 +124,7 @@ class Applier:
         try:
             return await self._api.apply(named)
         except ApiFailed as error:
-            if not error.gone:
+            if not await self._is_gone(tracked, error):
                 raise
             return None
 
@@ -134,9 +138,19 @@ class Applier:
         try:
             return await self._api.apply_status({**named, "status": status})
         except ApiFailed as error:
-            if not error.gone:
+            if not await self._is_gone(tracked, error):
                 raise
             return None
+
+    async def _is_gone(self, tracked: Tracked, error: ApiFailed) -> bool:
+        """Whether a write to a stream was refused because that is no more, though another one may be.
+
+        What the API server says of a uid that is another one's differs from kind to kind of write.
+        """
+        if error.code not in {409, 422}:
+            return error.gone
+        live = await self._api.get(KIND, *tracked.key)
+        return live is None or live["metadata"]["uid"] != tracked.body["metadata"]["uid"]
 
     async def tell(self, stream: DirectoryStream, notes: Iterable[Note]) -> None:
         """Make Events. Nothing waits for them: one that cannot be made is in the log."""

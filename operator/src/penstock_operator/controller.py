@@ -52,10 +52,12 @@ WORKERS: Final = 8
 PODS_SECONDS: Final = 30.0
 """How often it is looked for pods without their sidecar."""
 RELIST_SECONDS: Final = 600.0
-"""How often all DirectoryStreams are listed, for those whose end was missed."""
+"""How often all streams and their Deployments are listed, for those whose end was missed, at least."""
 LIST_TRIES: Final = 4
 """After how many failed tries at the start the pauses between them stay the same."""
 RENEW_CHECK_SECONDS: Final = 300.0
+BEAT_SECONDS: Final = 1.0
+"""How often the event loop says that it turns, and looks what is due."""
 DELETION_CHECK_SECONDS: Final = 2.0
 TOGETHER_SECONDS: Final = 0.1
 """Streams that ask for a reading within so long are read together."""
@@ -83,6 +85,8 @@ class Controller:
         self._streams: dict[Key, Tracked] = {}
         self._rivals: dict[str, str] = {}
         self._rivals_stale = True
+        self._relist_wanted = False
+        self._gone: set[str] = set()
         self._read_wanted = asyncio.Event()
         self._reading: set[Connection] = set()
         self._readings = 0
@@ -95,11 +99,15 @@ class Controller:
         """Take notice of a DirectoryStream as it is now."""
         key = (body["metadata"]["namespace"], body["metadata"]["name"])
         tracked = self._streams.get(key)
+        if body["metadata"]["uid"] in self._gone:
+            return  # a list or an answer that was on its way when it went
+        if tracked is not None and version(body) <= version(tracked.body):
+            return
         if tracked is None or tracked.body["metadata"]["uid"] != body["metadata"]["uid"]:
+            if tracked is not None:
+                self.stream_gone(tracked.body)
             tracked = self._streams[key] = Tracked(body, None)
             changed = True
-        elif version(body) <= version(tracked.body):
-            return
         else:
             generation = int(body["metadata"].get("generation", 0))
             changed = tracked.generation != generation or "deletionTimestamp" in body["metadata"]
@@ -125,10 +133,12 @@ class Controller:
         """Forget a DirectoryStream that is there no more."""
         key = (body["metadata"]["namespace"], body["metadata"]["name"])
         tracked = self._streams.get(key)
+        self._gone.add(body["metadata"]["uid"])
         if tracked is None or tracked.body["metadata"]["uid"] != body["metadata"]["uid"]:
             return
         del self._streams[key]
         self._queue.forget(key)
+        self._lookups.forget(key[0])
         for gauge in metrics.OF_STREAMS:
             _remove(gauge, key)
         metrics.STREAMS.set(len(self._streams))
@@ -151,10 +161,15 @@ class Controller:
             return
         tracked, side = found
         live = tracked.deployments.get(side)
-        if live is not None and live["metadata"]["uid"] == body["metadata"]["uid"]:
+        if live is None or version(body) < version(live):
+            return  # we know of what came after
+        if live["metadata"]["uid"] == body["metadata"]["uid"]:
             del tracked.deployments[side]
-            tracked.applied.pop(side, None)
             self._queue.put(tracked.key)
+
+    def listed_anew(self) -> None:
+        """Take notice that a watch has begun anew, and that ends may have been missed."""
+        self._relist_wanted = True
 
     def _whose(self, body: Object) -> tuple[Tracked, Side] | None:
         """Find the stream whose Deployment has this name: labels may have been changed."""
@@ -184,25 +199,42 @@ class Controller:
         """Look after streams until cancelled; `known` is called once all of them have been listed."""
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
-            tasks.create_task(self._every(1.0, self._beat))
+            tasks.create_task(self._beat())
             await self._list_at_start()
             known()
             for _ in range(WORKERS):
                 tasks.create_task(self._work())
             tasks.create_task(self._read_now_and_then())
-            tasks.create_task(self._every(RELIST_SECONDS, self._relist))
+            tasks.create_task(self._every(RELIST_SECONDS, self._relist, lambda: self._relist_wanted))
             tasks.create_task(self._every(RENEW_CHECK_SECONDS, self._renew))
 
-    async def _every(self, seconds: float, act: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    async def _every(
+        self,
+        seconds: float,
+        act: Callable[[], Coroutine[Any, Any, None]],
+        sooner: Callable[[], bool] = lambda: False,
+    ) -> None:
+        due = self._clock() + seconds
         while True:
-            await asyncio.sleep(seconds)
+            await asyncio.sleep(BEAT_SECONDS)
+            if self._clock() < due and not sooner():
+                continue
+            due = self._clock() + seconds
             try:
                 await act()
-            except PenstockError as error:
-                log.warning("%s", error)
+            except ApiFailed as error:
+                # That the API server is away is told once.
+                log.log(logging.WARNING if error.code else logging.DEBUG, "%s", error)
+            except Exception as error:
+                # A bug; the next time may be better, and without this task none would be.
+                metrics.ERRORS.labels("operator").inc()
+                log.warning("%s", describe_bug(error))
+                log.debug("%s", act, exc_info=error)
 
     async def _beat(self) -> None:
-        self._alive_at = self._clock()
+        while True:
+            self._alive_at = self._clock()
+            await asyncio.sleep(BEAT_SECONDS)
 
     async def _list_at_start(self) -> None:
         """Know all streams before the first decision: which of two was first, what runs already."""
@@ -220,11 +252,11 @@ class Controller:
                 return
 
     async def _relist(self) -> None:
-        listed = [
-            body
-            for namespace in self._settings.namespaces or ["*"]
-            for body in await self._api.streams(namespace)
-        ]
+        self._relist_wanted = False
+        self._gone.clear()
+        namespaces = self._settings.namespaces or ["*"]
+        listed = [body for namespace in namespaces for body in await self._api.streams(namespace)]
+        deployments = [body for namespace in namespaces for body in await self._api.deployments(namespace)]
         uids = {body["metadata"]["uid"] for body in listed}
         for tracked in list(self._streams.values()):
             # One that was made while the list was on its way is not gone.
@@ -232,6 +264,13 @@ class Controller:
                 self.stream_gone(tracked.body)
         for body in listed:
             self.stream_seen(body)
+        there = {body["metadata"]["uid"] for body in deployments}
+        for tracked in self._streams.values():
+            if any(live["metadata"]["uid"] not in there for live in tracked.deployments.values()):
+                tracked.deployments_known = False
+                self._queue.put(tracked.key)
+        for body in deployments:
+            self.deployment_seen(body)
 
     async def _work(self) -> None:
         while True:
@@ -249,7 +288,8 @@ class Controller:
                 await self._reconcile(tracked)
         except PenstockError as error:
             metrics.ERRORS.labels("kubernetes").inc()
-            self._failed(tracked, str(error), isinstance(error, ApiFailed) and not error.code)
+            # That the API server is away is told once, for all streams; that somebody was faster is no news.
+            self._failed(tracked, str(error), isinstance(error, ApiFailed) and error.code in {0, 409})
         except Exception as error:
             # One stream that a bug stops must not stop the others.
             metrics.ERRORS.labels("operator").inc()
@@ -263,7 +303,6 @@ class Controller:
         metrics.RECONCILES.labels("failed").inc()
         pause = RETRY_SECONDS[min(tracked.failures, len(RETRY_SECONDS) - 1)]
         tracked.failures += 1
-        # That the API server is away is told once, for all streams.
         level = logging.DEBUG if told else logging.WARNING
         log.log(level, "stream %s/%s: %s; trying again in %g s", *tracked.key, message, pause)
         self._queue.put_later(tracked.key, pause)
@@ -337,11 +376,13 @@ class Controller:
         """Take notice of a stream as it is after a write; None if it is gone."""
         if body is None:
             self.stream_gone(tracked.body)
-        else:
+        elif self._streams.get(tracked.key) is tracked:
             self.stream_seen(body)
 
     def _measure(self, tracked: Tracked, status: Object) -> None:
         key = tracked.key
+        if self._streams.get(key) is not tracked:
+            return  # it has gone meanwhile, and its series with it
         said = {condition["type"]: condition["status"] for condition in status["conditions"]}
         if tracked.stream is not None and tracked.stream.spec.suspend:
             _remove(metrics.READY, key)  # nobody asks it to be ready
@@ -461,9 +502,13 @@ class Controller:
             except PenstockError as error:
                 if isinstance(error, ApiFailed) and not error.final:
                     continue  # without Kubernetes nothing could be done about a reading
-                tracked.read_wanted = False
-                failed = failed_read(error)
-                self._taken(tracked, Observation(failed, failed), self._clock())
+                self._not_read(tracked, failed_read(error))
+            except Exception as error:
+                # One stream that a bug stops must not stop the others.
+                metrics.ERRORS.labels("operator").inc()
+                log.warning("stream %s: %s", stream.id, describe_bug(error))
+                log.debug("stream %s", stream.id, exc_info=error)
+                self._not_read(tracked, FailedRead("OperatorFailed", describe_bug(error)))
             else:
                 watched = Watched(stream.spec.topic.name, stream.consumer_group)
                 together.setdefault(connection, {}).setdefault(watched, []).append(tracked)
@@ -472,6 +517,10 @@ class Controller:
             if connection not in self._reading and self._tasks is not None:
                 self._reading.add(connection)
                 self._tasks.create_task(self._read_cluster(connection, streams))
+
+    def _not_read(self, tracked: Tracked, why: FailedRead) -> None:
+        tracked.read_wanted = False
+        self._taken(tracked, Observation(why, why), self._clock())
 
     async def _read_cluster(self, connection: Connection, streams: dict[Watched, list[Tracked]]) -> None:
         for asking in streams.values():
@@ -492,6 +541,9 @@ class Controller:
             return
         self._readings += 1
         if isinstance(observation.topic, TopicInfo):
+            before = None if tracked.reading is None else tracked.reading.observation.topic
+            if not isinstance(before, TopicInfo) or before.topic_id != observation.topic.topic_id:
+                self._rivals_stale = True
             partitions = observation.topic.partitions
             if tracked.partitions is not None and partitions > tracked.partitions:
                 tracked.grew_at = self._clock()
@@ -527,7 +579,7 @@ class Controller:
     def _judge_rivals(self) -> None:
         """Find anew which streams are refused, and let those look again for whom that has changed."""
         self._rivals_stale = False
-        streams = [tracked.stream for tracked in self._streams.values() if tracked.stream is not None]
+        streams = [_as_read(tracked) for tracked in self._streams.values() if tracked.stream is not None]
         before, self._rivals = self._rivals, earlier_rivals(streams)
         for stream in streams:
             if before.get(stream.id) != self._rivals.get(stream.id):
@@ -535,6 +587,16 @@ class Controller:
 
     def _moment(self) -> Moment:
         return Moment(self._clock(), timestamp())
+
+
+def _as_read(tracked: Tracked) -> DirectoryStream:
+    """Give a stream with its topic's id as it was read last: its status has it only once all else is done."""
+    stream, reading = tracked.stream, tracked.reading
+    assert stream is not None
+    if reading is None or not isinstance(reading.observation.topic, TopicInfo):
+        return stream
+    status = stream.status.model_copy(update={"topic_id": reading.observation.topic.topic_id})
+    return stream.model_copy(update={"status": status})
 
 
 def _remove(gauge: Gauge, key: Key) -> None:

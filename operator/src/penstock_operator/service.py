@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+import time
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack, ExitStack
 from importlib.metadata import version
@@ -18,7 +19,7 @@ from penstock_operator.watching import Watching, handlers
 from penstock_operator.webhook import Webhook
 from servicekit.exceptions import PenstockError
 from servicekit.http import Health, HttpServer, Response, Routes, health_routes
-from servicekit.lifecycle import Deadline, StopSignal
+from servicekit.lifecycle import Deadline, StopSignal, describe_bug
 from servicekit.metrics import set_build_info
 
 log = logging.getLogger(__name__)
@@ -32,14 +33,22 @@ class OperatorEnded(PenstockError):
     """A part of the operator has ended by itself: Kubernetes starts it again."""
 
 
-def run(settings: OperatorSettings, stop: StopSignal, *, ready: Callable[[], None] | None = None) -> None:
+def run(
+    settings: OperatorSettings,
+    stop: StopSignal,
+    *,
+    ready: Callable[[], None] | None = None,
+    clusters: Clusters | None = None,
+    clock: Callable[[], float] = time.monotonic,
+) -> None:
     """Run an operator until `stop`. Raises PenstockErrors for what waiting does not cure.
 
-    `ready` is called once all streams are known.
+    `ready` is called once all streams are known. `clusters` and `clock` (seconds, which only go forward) are
+    there for tests, which wait neither for a Kafka that is away nor for minutes to pass.
     """
     set_build_info("operator", version("penstock-operator"))
     health = Health("streams")
-    loop = _Loop(settings, health, ready)
+    loop = _Loop(settings, health, ready, Clusters() if clusters is None else clusters, clock)
     with ExitStack() as stack:
         if settings.metrics_port is not None:
             server = HttpServer(
@@ -70,7 +79,16 @@ def _routes(health: Health, loop: _Loop) -> Routes:
 class _Loop:
     """The event loop of controller and webhook, in a thread of its own, and kopf's beside it."""
 
-    def __init__(self, settings: OperatorSettings, health: Health, ready: Callable[[], None] | None) -> None:
+    def __init__(
+        self,
+        settings: OperatorSettings,
+        health: Health,
+        ready: Callable[[], None] | None,
+        clusters: Clusters,
+        clock: Callable[[], float],
+    ) -> None:
+        self._clusters = clusters
+        self._clock = clock
         self._settings = settings
         self._health = health
         self._ready = ready
@@ -101,27 +119,28 @@ class _Loop:
             asyncio.run(self._main())
         except PenstockError as error:
             self.failure = error
-        except BaseExceptionGroup as group:
-            known = group.subgroup(PenstockError)
-            first = (known or group).exceptions[0]
-            log.debug("the controller ended", exc_info=group)
+        except Exception as error:
+            log.debug("the controller ended", exc_info=error)
+            first: BaseException = error
+            while isinstance(first, BaseExceptionGroup):
+                first = first.exceptions[0]
             self.failure = (
                 first
                 if isinstance(first, PenstockError)
-                else OperatorEnded(f"the controller has ended: {type(first).__name__}: {first}")
+                else OperatorEnded(f"the controller has ended: {describe_bug(first)}")
             )
         finally:
             self._stop.set("the controller has ended")
 
     async def _main(self) -> None:
         self._loop, self._ended = asyncio.get_running_loop(), asyncio.Event()
-        stop = self._stop
-        assert stop is not None
-        clusters = Clusters()
+        assert self._stop is not None
+        if self._stop.is_set():
+            return  # before anybody could tell us
         async with AsyncExitStack() as stack:
-            stack.callback(clusters.close)
-            api = await stack.enter_async_context(Api.connect())
-            controller = self._controller = Controller(self._settings, api, clusters)
+            stack.callback(self._clusters.close)
+            api = await stack.enter_async_context(Api.connect(clock=self._clock))
+            controller = self._controller = Controller(self._settings, api, self._clusters, clock=self._clock)
             self._health.check("kubernetes", lambda: api.problem)
             if self._settings.webhook_certificates is not None:
                 await stack.enter_async_context(
@@ -144,6 +163,7 @@ class _Loop:
                         stream_gone=self._hand_over(controller.stream_gone),
                         deployment_seen=self._hand_over(controller.deployment_seen),
                         deployment_gone=self._hand_over(controller.deployment_gone),
+                        listed_anew=self._hand_over(lambda _body: controller.listed_anew()),
                     ),
                     self._settings.namespaces,
                     self._watching_failed,

@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from itertools import chain, repeat
 from typing import Any, Final
 
 import kopf
@@ -22,11 +23,38 @@ Seen = Callable[[Object], None]
 
 _QUIET: Final = ("kopf", "aiohttp", "httpx", "httpx2", "httpcore", "httpcore2")
 
+PAUSES: Final = (1.0, 1.0, 2.0, 3.0, 5.0)
+"""After how long kopf asks again what failed; at the last pace for ever."""
+
+
+class _Pauses:
+    """PAUSES without an end: kopf would end at one, and its watching with it."""
+
+    def __iter__(self) -> Iterator[float]:
+        return chain(PAUSES, repeat(PAUSES[-1]))
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Whether something that kopf's client says is told by nobody else: that it may not watch.
+
+    That the API server is away or fails is told once, by `Api`; kopf tells it for each watch and try.
+    """
+    return "failed; will retry" not in record.getMessage() or "Forbidden" in record.getMessage()
+
 
 def handlers(
-    *, stream_seen: Seen, stream_gone: Seen, deployment_seen: Seen, deployment_gone: Seen
+    *,
+    stream_seen: Seen,
+    stream_gone: Seen,
+    deployment_seen: Seen,
+    deployment_gone: Seen,
+    listed_anew: Seen,
 ) -> kopf.OperatorRegistry:
-    """Give kopf's registry of what is watched; each is told an object as the API server has it."""
+    """Give kopf's registry of what is watched; each is told an object as the API server has it.
+
+    `listed_anew` is called with each object of a list: a watch begins with one, and again when it was cut
+    for too long. Then nobody tells of what has gone meanwhile.
+    """
     registry = kopf.OperatorRegistry()
 
     @kopf.on.login(registry=registry)
@@ -36,10 +64,14 @@ def handlers(
     @kopf.on.event(GROUP, VERSION, PLURAL, registry=registry)
     async def stream(event: Any, **_: Any) -> None:  # noqa: ANN401
         (stream_gone if event["type"] == "DELETED" else stream_seen)(event["object"])
+        if event["type"] is None:
+            listed_anew(event["object"])
 
     @kopf.on.event("apps", "v1", "deployments", labels={STREAM_LABEL: kopf.PRESENT}, registry=registry)
     async def deployment(event: Any, **_: Any) -> None:  # noqa: ANN401
         (deployment_gone if event["type"] == "DELETED" else deployment_seen)(event["object"])
+        if event["type"] is None:
+            listed_anew(event["object"])
 
     return registry
 
@@ -54,6 +86,7 @@ def settings() -> kopf.OperatorSettings:
     found.watching.label_selectors["deployments.v1.apps"] = STREAM_LABEL
     found.watching.server_timeout = 300
     found.networking.request_timeout = 30
+    found.networking.error_backoffs = _Pauses()
     return found
 
 
@@ -65,6 +98,7 @@ class Watching:
     ) -> None:
         for name in _QUIET:
             logging.getLogger(name).setLevel(logging.WARNING)
+        logging.getLogger("kopf._cogs.clients.watching").addFilter(_is_news)
         # It would warn that signals are not its own here.
         logging.getLogger("kopf._core.reactor.running").setLevel(logging.ERROR)
         self._registry = registry
@@ -85,7 +119,7 @@ class Watching:
                     stop_flag=self._stop,
                 )
             )
-        except Exception as error:
+        except (Exception, asyncio.CancelledError) as error:
             logging.getLogger(__name__).debug("kopf ended", exc_info=error)
             self._failed(f"watching Kubernetes ended: {type(error).__name__}: {error}")
         else:

@@ -37,9 +37,16 @@ CALLERS: Final = 4
 class Cluster:
     """A Kafka cluster as one login sees it. May be used from any thread; `Clusters` makes and closes it."""
 
-    def __init__(self, connection: Connection, *, request_seconds: float = REQUEST_SECONDS) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        *,
+        request_seconds: float = REQUEST_SECONDS,
+        away_seconds: float = AWAY_SECONDS,
+    ) -> None:
         self.connection = connection
         self.request_seconds = request_seconds
+        self._away_seconds = away_seconds
         self.topics = Topics(connection.settings, timeout=request_seconds)
         self._health = ClientHealth("admin", connection.bootstrap_servers, log_changes=False)
         self._admin: AdminClient | None = None
@@ -77,7 +84,7 @@ class Cluster:
         except KafkaUnavailable as error:
             with self._lock:
                 told = error if self._away is None else self._away[0]
-                self._away = (told, time.monotonic() + AWAY_SECONDS)
+                self._away = (told, time.monotonic() + self._away_seconds)
             self.replace_admin()
             raise told.with_traceback(None) from None
         except PenstockError:
