@@ -49,8 +49,8 @@ class Applier:
         live = await self._api.get("Deployment", stream.metadata.namespace, deployment_name(stream, side))
         if live is None:
             tracked.deployments.pop(side, None)
-        elif version(live) > version(tracked.deployments.get(side)):
-            tracked.deployments[side] = live
+        else:
+            tracked.deployment_seen(side, live)
         return live
 
     async def deployment(self, tracked: Tracked, stream: DirectoryStream, side: Side, body: Object) -> None:
@@ -90,8 +90,7 @@ class Applier:
             said = f"Somebody has {done} Deployment {name}; it is again as the DirectoryStream says."
             await self.tell(stream, (Note("Restored", said),))
         tracked.applied[side] = Applied.of(body, answered, restored)
-        if version(answered) > version(tracked.deployments.get(side)):
-            tracked.deployments[side] = answered
+        tracked.deployment_seen(side, answered)
 
     async def _refused(
         self, tracked: Tracked, stream: DirectoryStream, side: Side, body: Object, error: ApiFailed

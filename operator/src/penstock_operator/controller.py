@@ -150,8 +150,7 @@ class Controller:
         if found is None:
             return
         tracked, side = found
-        if version(body) > version(tracked.deployments.get(side)):
-            tracked.deployments[side] = body
+        if tracked.deployment_seen(side, body):
             self._queue.put(tracked.key)
 
     def deployment_gone(self, body: Object) -> None:
@@ -160,12 +159,8 @@ class Controller:
         if found is None:
             return
         tracked, side = found
-        live = tracked.deployments.get(side)
-        if live is None or version(body) < version(live):
-            return  # we know of what came after
-        if live["metadata"]["uid"] == body["metadata"]["uid"]:
-            del tracked.deployments[side]
-            self._queue.put(tracked.key)
+        tracked.deployment_gone(side, body)
+        self._queue.put(tracked.key)
 
     def listed_anew(self) -> None:
         """Take notice that a watch has begun anew, and that ends may have been missed."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from penstock_operator.kafka import Observation
-from penstock_operator.objects import SIDECAR, STREAM_LABEL
+from penstock_operator.objects import FIELD_MANAGER, SIDECAR, STREAM_LABEL
 from penstock_operator.objects.names import Side
 from penstock_operator.reading import FailedRead
 from penstock_operator.resource import DirectoryStream
@@ -63,9 +63,16 @@ class Sidecars:
 
 
 def is_ours(stream: DirectoryStream, live: Object) -> bool:
-    """Whether a Deployment of our stream's name was made for this very stream."""
-    owners = live["metadata"].get("ownerReferences") or ()
-    return any(owner.get("controller") and owner["uid"] == stream.metadata.uid for owner in owners)
+    """Whether a Deployment of our stream's name was made for this very stream.
+
+    One that nobody controls any more, and that we have made, is taken in again.
+    """
+    metadata = live["metadata"]
+    controllers = [owner for owner in metadata.get("ownerReferences") or () if owner.get("controller")]
+    if controllers:
+        return any(owner["uid"] == stream.metadata.uid for owner in controllers)
+    writers = metadata.get("managedFields") or ()
+    return any(one.get("manager") == FIELD_MANAGER and one.get("operation") == "Apply" for one in writers)
 
 
 def sidecars_of(pods: Iterable[Object]) -> Sidecars:

@@ -47,6 +47,8 @@ class Tracked:
     invalid: str = ""
     deployments: dict[Side, Object] = field(default_factory=dict)
     deployments_known: bool = False
+    deployments_ended: dict[Side, int] = field(default_factory=dict)
+    """The version with which a Deployment went: an answer that was on its way does not bring it back."""
     reading: ReadingTaken | None = None
     read_wanted: bool = True
     memory: Memory = field(default_factory=Memory)
@@ -68,6 +70,21 @@ class Tracked:
     def key(self) -> Key:
         """Namespace and name."""
         return self.body["metadata"]["namespace"], self.body["metadata"]["name"]
+
+    def deployment_seen(self, side: Side, body: Object) -> bool:
+        """Take notice of a Deployment; whether it is news."""
+        known = max(version(self.deployments.get(side)) + 1, self.deployments_ended.get(side, 0))
+        if version(body) < known:
+            return False
+        self.deployments[side] = body
+        return True
+
+    def deployment_gone(self, side: Side, body: Object) -> None:
+        """Take notice that a Deployment is gone, or is no stream's any more, unless more is known since."""
+        self.deployments_ended[side] = max(version(body), self.deployments_ended.get(side, 0))
+        live = self.deployments.get(side)
+        if live is not None and version(live) <= version(body):
+            del self.deployments[side]
 
     @property
     def generation(self) -> int:

@@ -1,9 +1,13 @@
-"""Fixtures of the operator's tests with a real Kafka, without Kubernetes."""
+"""Fixtures of the operator's tests with a real Kafka, without Kubernetes or with an emulated one."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, closing
+from pathlib import Path
 
 import pytest
+import pytest_asyncio
+from tests.integration.operator.emulated_api import EmulatedApi
+from tests.integration.operator.lab import Lab
 from tests.kafka import Kafka
 
 from penstock_operator.kafka import Cluster, Clusters, References, connect
@@ -42,3 +46,12 @@ def use(clusters: Clusters) -> Iterator[Callable[..., Cluster]]:
 def cluster(kafka: Kafka, use: Callable[..., Cluster]) -> Cluster:
     """The cluster that all tests share."""
     return use(kafka.client_config())
+
+
+@pytest_asyncio.fixture
+async def lab(kafka: Kafka, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Lab]:
+    """A namespace with no streams yet, for operators in this process."""
+    async with EmulatedApi() as api:
+        lab = Lab(api, kafka, tmp_path / "kubeconfig")
+        monkeypatch.setenv("KUBECONFIG", str(lab.kubeconfig))
+        yield lab
