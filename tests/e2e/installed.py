@@ -10,7 +10,7 @@ import subprocess
 import urllib.request
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -379,5 +379,9 @@ def installed(penstock: Penstock, home: Path) -> Iterator[None]:
 
 
 def _remove_streams(lab: Kubectl) -> None:
-    with suppress(subprocess.TimeoutExpired):
-        lab("delete", "dstream", "--all", "--timeout=110s")
+    removed = lab("delete", "dstream", "--all", "--timeout=110s")
+    if not removed.ok:
+        for left in lab("get", "dstream", "-o", "name").out.split():
+            # Without it the namespace would stay for ever.
+            lab("patch", left, "--type=merge", "--patch", '{"metadata": {"finalizers": null}}')
+    assert removed.ok, f"streams did not go: {removed.err}"

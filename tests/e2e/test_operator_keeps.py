@@ -43,9 +43,9 @@ def test_what_others_change_of_ours_comes_back(penstock, declare):
     eventually(lambda: lab("get", name).ok, 30, "the Deployment is made again", POLL_SECONDS)
     stream.until_replicas(2)
 
-    told = [one["message"] for one in stream.events() if one["reason"] == "Restored"]
-    assert told
-    assert all("Somebody has changed Deployment edited-downloader" in one for one in told)
+    told = {one["message"] for one in stream.events() if one["reason"] == "Restored"}
+    again = "Deployment edited-downloader; it is again as the DirectoryStream says."
+    assert told == {f"Somebody has changed {again}", f"Somebody has deleted {again}"}
 
 
 def test_annotations_labels_and_fields_of_others_are_left_alone(penstock, declare):
