@@ -149,7 +149,7 @@ def test_a_pod_with_a_sidecar_sends_what_it_has_when_it_is_deleted(penstock, dec
     stream = declare("simulation", **SIMULATION)
     program = "trap 'echo late > /results/late; exit' TERM; while :; do tail -f /dev/null & wait $!; done"
     apply(penstock.lab, pod("deleted", "simulation", program))
-    stream.until()
+    stream.until("TopicReady")
     running = penstock.lab("wait", "--for=condition=Ready", "pod/deleted", "--timeout=60s")
     assert running.ok, running.err
     assert penstock.lab("delete", "pod", "deleted", "--timeout=60s").ok
