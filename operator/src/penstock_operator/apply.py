@@ -80,7 +80,7 @@ class Applier:
         except ApiFailed as error:
             if not error.final:
                 raise
-            await self._refused(tracked, stream, side, body, error)
+            self._refused(tracked, side, body, error)
             return
         tracked.refused.pop(side, None)
         if changed and version(answered) > version(live):
@@ -92,9 +92,7 @@ class Applier:
         tracked.applied[side] = Applied.of(body, answered, restored)
         tracked.deployment_seen(side, answered)
 
-    async def _refused(
-        self, tracked: Tracked, stream: DirectoryStream, side: Side, body: Object, error: ApiFailed
-    ) -> None:
+    def _refused(self, tracked: Tracked, side: Side, body: Object, error: ApiFailed) -> None:
         """Remember a refusal, for the conditions, and ask again with growing pauses."""
         metrics.ERRORS.labels("kubernetes").inc()
         before = tracked.refused.get(side)
@@ -103,8 +101,7 @@ class Applier:
         tracked.refused[side] = Refusal(digest(body), str(error), tries + 1, self._clock() + pause)
         self._queue.put_later(tracked.key, pause)
         if before is None or before.message != str(error):
-            await self.tell(stream, (Note("ApplyRefused", str(error), warning=True),))
-            self._queue.put(tracked.key)
+            self._queue.put(tracked.key)  # for its condition, which is told as an Event, too
 
     async def delete(self, tracked: Tracked, live: Object) -> None:
         """Delete a Deployment, and its pods after it."""

@@ -200,7 +200,7 @@ class Controller:
             for _ in range(WORKERS):
                 tasks.create_task(self._work())
             tasks.create_task(self._read_now_and_then())
-            tasks.create_task(self._every(RELIST_SECONDS, self._relist, lambda: self._relist_wanted))
+            tasks.create_task(self._every(RELIST_SECONDS, self._relist, self._may_have_missed))
             tasks.create_task(self._every(RENEW_CHECK_SECONDS, self._renew))
 
     async def _every(
@@ -245,6 +245,10 @@ class Controller:
                 await asyncio.sleep(pause)
             else:
                 return
+
+    def _may_have_missed(self) -> bool:
+        # One that was away is asked until it answers: in a quiet cluster nothing else would ask it soon.
+        return self._relist_wanted or self._api.problem is not None
 
     async def _relist(self) -> None:
         self._relist_wanted = False

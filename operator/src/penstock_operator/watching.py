@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from itertools import chain, repeat
 from typing import Any, Final
@@ -18,13 +19,24 @@ import kopf
 from penstock_operator.objects import STREAM_LABEL
 from penstock_operator.resource import GROUP, PLURAL, VERSION
 
+log = logging.getLogger(__name__)
+
 Object = Mapping[str, Any]
 Seen = Callable[[Object], None]
 
 _QUIET: Final = ("kopf", "aiohttp", "httpx", "httpx2", "httpcore", "httpcore2")
 
 PAUSES: Final = (1.0, 1.0, 2.0, 3.0, 5.0)
-"""After how long kopf asks again what failed; at the last pace for ever."""
+"""After how long kopf asks again what failed; at the last pace for ever. Kopf itself begins anew as often."""
+STEADY_SECONDS: Final = 60.0
+"""After so long without one, a failure is the first one again."""
+
+_GUARDS: Final = ("running", "orchestration")
+"""What of kopf says that one of its tasks has failed, each of which should never end. It goes on without."""
+
+
+class WatchFailed(Exception):
+    """kopf has lost one of its tasks."""
 
 
 class _Pauses:
@@ -91,7 +103,7 @@ def settings() -> kopf.OperatorSettings:
 
 
 class Watching:
-    """Runs kopf in a thread until closed. `failed` is called if it ends by itself."""
+    """Runs kopf in a thread until closed. `failed` is called if it ends by itself, again and again."""
 
     def __init__(
         self, registry: kopf.OperatorRegistry, namespaces: list[str], failed: Callable[[str], None]
@@ -104,29 +116,72 @@ class Watching:
         self._registry = registry
         self._namespaces = namespaces
         self._failed = failed
-        self._stop = threading.Event()
+        self._stop = self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="kopf", daemon=True)
         self._thread.start()
 
     def _run(self) -> None:
-        try:
-            asyncio.run(
-                kopf.operator(
-                    registry=self._registry,
-                    settings=settings(),
-                    clusterwide=not self._namespaces,
-                    namespaces=self._namespaces,
-                    stop_flag=self._stop,
-                )
+        failures = 0
+        while not self._stop.is_set():
+            began = time.monotonic()
+            try:
+                asyncio.run(self._watch())
+                said = "it ended by itself"
+            except (Exception, asyncio.CancelledError) as error:
+                log.debug("kopf ended", exc_info=error)
+                said = str(error) or type(error).__name__
+            if self._stop.is_set():
+                return
+            failures = 1 if time.monotonic() - began > STEADY_SECONDS else failures + 1
+            if failures > len(PAUSES):
+                self._failed(f"watching Kubernetes has failed {failures} times; the last time: {said}")
+                return
+            pause = PAUSES[failures - 1]
+            log.warning("watching Kubernetes has failed: %s; beginning anew in %g s", said, pause)
+            self._stop.wait(pause)
+
+    async def _watch(self) -> None:
+        """Run kopf. It goes on without a watch that has failed, and then nobody would watch: so it is ended."""
+        loop, failed = asyncio.get_running_loop(), asyncio.Event()
+
+        def tell(record: logging.LogRecord) -> bool:
+            if record.levelno >= logging.ERROR:
+                said.append(record.getMessage())
+                loop.call_soon(failed.set)
+            return False
+
+        said: list[str] = []
+        # Of its own: a thread waits for it, and the loop's end for that thread.
+        stopping = self._stopping = threading.Event()
+        if self._stop.is_set():
+            return
+        running = asyncio.create_task(
+            kopf.operator(
+                registry=self._registry,
+                settings=settings(),
+                clusterwide=not self._namespaces,
+                namespaces=self._namespaces,
+                stop_flag=stopping,
             )
-        except (Exception, asyncio.CancelledError) as error:
-            logging.getLogger(__name__).debug("kopf ended", exc_info=error)
-            self._failed(f"watching Kubernetes ended: {type(error).__name__}: {error}")
-        else:
-            if not self._stop.is_set():
-                self._failed("watching Kubernetes ended by itself")
+        )
+        failing = asyncio.create_task(failed.wait())
+        loggers = [logging.getLogger(f"kopf._core.reactor.{name}") for name in _GUARDS]
+        for logger in loggers:
+            logger.addFilter(tell)
+        try:
+            await asyncio.wait({running, failing}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for logger in loggers:
+                logger.removeFilter(tell)
+            stopping.set()
+            failing.cancel()
+            running.cancel()
+        if said and not self._stop.is_set():
+            raise WatchFailed(said[0])
+        await running
 
     def close(self, timeout: float) -> None:
         """End it, and wait for that, at most `timeout` seconds."""
         self._stop.set()
+        self._stopping.set()
         self._thread.join(timeout)

@@ -123,9 +123,11 @@ class Lab:
             self.roll_out()
             return condition()
 
+        said = ("type", "status", "reason", "message")
+
         def shown() -> str:
             lines = [
-                f"{one['metadata']['name']}: {told['type']} {told['status']} {told['reason']}: {told['message']}"
+                " ".join([one["metadata"]["name"], *(told[name] for name in said)])
                 for one in self.api.all("DirectoryStream")
                 for told in one.get("status", {}).get("conditions", ())
             ]
@@ -134,7 +136,7 @@ class Lab:
         return await self.api.until(seen, timeout, shown)
 
     async def a_second_later(self, name: str) -> None:
-        """Wait until a new object is younger than this stream by its creationTimestamp, which knows seconds."""
+        """Wait until what is made is younger than this stream by its creationTimestamp, to the second."""
         made = self.api.get("DirectoryStream", "lab", name)["metadata"]["creationTimestamp"]
         await self.api.until(lambda: now() > made)
 

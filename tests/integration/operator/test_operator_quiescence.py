@@ -45,7 +45,7 @@ async def test_settled_streams_cause_no_writes(lab: Lab):
         assert await operator.metric("penstock_operator_writes_total", kind="DirectoryStream") == written
 
         lab.clock.leap(601)
-        # All is looked at anew, and what takes ten minutes to be told is told: nobody plays the groups' members.
+        # All is looked at anew, and what takes ten minutes is told: nobody plays the groups' members.
         await lab.until(lambda: all(lab.condition(name, "GroupUnstable") for name in ready - {"busy"}))
         await lab.readings(operator, 5)
         told = lab.api.writes
