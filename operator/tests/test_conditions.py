@@ -59,12 +59,12 @@ def test_all_is_well():
 # Ready sums up
 
 
-def test_ready_names_the_first_thing_that_is_wrong():
+def test_ready_names_the_cause_before_what_comes_of_it():
     told = said(MINIMAL, observation=seen(AWAY), deployments={})
     assert told["TopicReady"].status is None
     assert told["DownloaderReady"].status is False
-    assert (told["Ready"].status, told["Ready"].reason) == (False, "Starting")
-    assert told["Ready"].message == told["DownloaderReady"].message
+    assert (told["Ready"].status, told["Ready"].reason) == (False, AWAY.reason)
+    assert told["Ready"].message == told["TopicReady"].message
 
 
 def test_what_is_not_known_is_told_when_nothing_is_wrong():

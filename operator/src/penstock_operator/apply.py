@@ -152,7 +152,8 @@ class Applier:
         """Make Events. Nothing waits for them: one that cannot be made is in the log."""
         for note in notes:
             level = logging.WARNING if note.warning else logging.INFO
-            log.log(level, "stream %s: %s: %s", stream.id, note.reason, note.message)
+            whose = stream.metadata
+            log.log(level, "stream %s/%s: %s: %s", whose.namespace, whose.name, note.reason, note.message)
             try:
                 await self._api.post_event(_event(stream, note))
             except ApiFailed as error:

@@ -18,6 +18,7 @@ from penstock_operator.scaling import Condition, Decision
 GROUP_UNSTABLE: Final = "GroupUnstable"
 """An extra condition, which is there only while it holds."""
 BAD_IF_TRUE: Final = frozenset({ConditionType.SCALING_LIMITED.value, GROUP_UNSTABLE})
+_CAUSES: Final = (ConditionType.TOPIC_READY, ConditionType.SCALING_ACTIVE)
 SHOWN_NAMES: Final = 5
 """How many pods a message names."""
 
@@ -41,7 +42,7 @@ def of_stream(
 
 
 def _ready(stream: DirectoryStream, told: list[Condition]) -> Condition:
-    """Sum up: the first thing that is wrong, or else the first that is not known."""
+    """Sum up: not ready if anything is wrong, unknown if something is not known, and why first of all."""
     if stream.spec.suspend:
         return Condition(
             ConditionType.READY,
@@ -49,11 +50,15 @@ def _ready(stream: DirectoryStream, told: list[Condition]) -> Condition:
             "Suspended",
             "The stream is suspended: nothing is delivered until spec.suspend is false.",
         )
-    parts = [condition for condition in told if condition.type not in BAD_IF_TRUE]
-    for status in (False, None):
-        for condition in parts:
-            if condition.status is status:
-                return Condition(ConditionType.READY, status, condition.reason, condition.message)
+    # Without Kafka pods do not get ready either: what is told of it comes first, being the cause.
+    parts = sorted(
+        (condition for condition in told if condition.type not in BAD_IF_TRUE),
+        key=lambda condition: condition.type not in _CAUSES,
+    )
+    wrong = [condition for condition in parts if condition.status is not True]
+    if wrong:
+        status = None if all(condition.status is None for condition in wrong) else False
+        return Condition(ConditionType.READY, status, wrong[0].reason, wrong[0].message)
     return Condition(ConditionType.READY, True, "AllReady", "Files are carried and delivered.")
 
 

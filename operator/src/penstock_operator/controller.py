@@ -50,7 +50,7 @@ log = logging.getLogger(__name__)
 WORKERS: Final = 8
 """How many streams are worked on at once."""
 PODS_SECONDS: Final = 30.0
-"""How often it is looked for pods without their sidecar."""
+"""How often it is looked for pods without their sidecar; at each reading, while something is not well."""
 RELIST_SECONDS: Final = 600.0
 """How often all streams and their Deployments are listed, for those whose end was missed, at least."""
 LIST_TRIES: Final = 4
@@ -448,7 +448,8 @@ class Controller:
     async def _look_at_pods(self, tracked: Tracked, stream: DirectoryStream) -> None:
         """See which pods lack their sidecar, and why pods of ours are not ready."""
         uploader, now = stream.spec.source.uploader, self._clock()
-        if uploader.pod_selector is not None and now - tracked.sidecars_at >= PODS_SECONDS:
+        known = tracked.sidecars is not None and tracked.sidecars.settled
+        if uploader.pod_selector is not None and not (known and now - tracked.sidecars_at < PODS_SECONDS):
             labelled = LabelSelector(match_labels={INJECT_LABEL: stream.metadata.name})
             found = {
                 pod["metadata"]["name"]: pod
@@ -505,7 +506,7 @@ class Controller:
             except Exception as error:
                 # One stream that a bug stops must not stop the others.
                 metrics.ERRORS.labels("operator").inc()
-                log.warning("stream %s: %s", stream.id, describe_bug(error))
+                log.warning("stream %s/%s: %s", *tracked.key, describe_bug(error))
                 log.debug("stream %s", stream.id, exc_info=error)
                 self._not_read(tracked, FailedRead("OperatorFailed", describe_bug(error)))
             else:

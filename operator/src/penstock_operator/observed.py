@@ -61,6 +61,11 @@ class Sidecars:
     not_ready: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
 
+    @property
+    def settled(self) -> bool:
+        """Whether all is well, and nothing is about to change."""
+        return not (self.starting or self.not_ready or self.missing)
+
 
 def is_ours(stream: DirectoryStream, live: Object) -> bool:
     """Whether a Deployment of our stream's name was made for this very stream.
