@@ -83,9 +83,13 @@ class Api:
         """Raise ConfigurationError if nothing says where the API server is."""
         try:
             return cls(AsyncClient(field_manager=FIELD_MANAGER), clock=clock)
-        except (ConfigError, OSError) as error:
+        except Exception as error:  # a file that is anything but a kubeconfig fails in many ways
+            said = (
+                str(error) if isinstance(error, ConfigError | OSError) else "KUBECONFIG names no kubeconfig"
+            )
+            log.debug("no Kubernetes to connect to", exc_info=error)
             raise ConfigurationError(
-                f"no Kubernetes to connect to: {error}; run the operator in a cluster, or set KUBECONFIG"
+                f"no Kubernetes to connect to: {said}; run the operator in a cluster, or set KUBECONFIG"
             ) from None
 
     async def __aenter__(self) -> Self:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import sys
 
 from penstock_operator.service import run
@@ -13,7 +15,12 @@ from servicekit.lifecycle import StopSignal, run_service
 
 def main() -> None:
     """Run until SIGTERM or SIGINT."""
-    raise SystemExit(run_service(_run, name="penstock-operator"))
+    code = run_service(_run, name="penstock-operator")
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # At an orderly exit Python would wait for each thread that still waits for a Kafka.
+    os._exit(code)
 
 
 def _run() -> int:

@@ -51,7 +51,8 @@ def _is_news(record: logging.LogRecord) -> bool:
 
     That the API server is away or fails is told once, by `Api`; kopf tells it for each watch and try.
     """
-    return "failed; will retry" not in record.getMessage() or "Forbidden" in record.getMessage()
+    said = record.getMessage()
+    return not said.startswith("Request attempt") or "Forbidden" in said
 
 
 def handlers(
@@ -110,7 +111,8 @@ class Watching:
     ) -> None:
         for name in _QUIET:
             logging.getLogger(name).setLevel(logging.WARNING)
-        logging.getLogger("kopf._cogs.clients.watching").addFilter(_is_news)
+        for name in ("kopf._cogs.clients.watching", "kopf._core.reactor.observation"):
+            logging.getLogger(name).addFilter(_is_news)
         # It would warn that signals are not its own here.
         logging.getLogger("kopf._core.reactor.running").setLevel(logging.ERROR)
         self._registry = registry
@@ -141,7 +143,7 @@ class Watching:
             self._stop.wait(pause)
 
     async def _watch(self) -> None:
-        """Run kopf. It goes on without a watch that has failed, and then nobody would watch: so it is ended."""
+        """Run kopf until it ends. It would go on without a watch that has failed, and nobody would watch."""
         loop, failed = asyncio.get_running_loop(), asyncio.Event()
 
         def tell(record: logging.LogRecord) -> bool:

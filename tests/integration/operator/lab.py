@@ -66,7 +66,7 @@ class Lab:
     async def operator(self, **settings: Any) -> AsyncIterator["Operator"]:
         """Run an operator, and stop it at the end if it still runs; it has to end without an error."""
         operator = Operator(self, settings)
-        operator.start()
+        await operator.start()
         try:
             yield operator
         finally:
@@ -201,7 +201,7 @@ class Operator:
     url: str = ""
     _task: "asyncio.Task[None] | None" = None
 
-    def start(self) -> None:
+    async def start(self) -> None:
         loop = asyncio.get_running_loop()
         [port] = free_ports(1)
         self.url = f"http://127.0.0.1:{port}"
@@ -217,6 +217,14 @@ class Operator:
                 clock=self.lab.clock,
             )
         )
+
+        while not self._task.done():
+            try:
+                await self.get("/healthz")
+            except httpx2.ConnectError:
+                await asyncio.sleep(0.01)
+            else:
+                return
 
     async def end(self) -> None:
         """Stop it, and raise what it ended with."""
