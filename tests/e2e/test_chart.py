@@ -459,8 +459,10 @@ def test_whose_streams_it_looks_after_is_the_same_for_all_who_ask(helm, operator
     everywhere = {"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": ["kube-system"]}
     some = {"key": "kubernetes.io/metadata.name", "operator": "In", "values": namespaces}
     assert roles == bindings == (namespaces or [])
-    assert len(all_of(objects, "ClusterRole")) == len(all_of(objects, "ClusterRoleBinding"))
-    assert len(all_of(objects, "ClusterRole")) == (1 if namespaces is None else 0)
+    everywhere_role = only(objects, "ClusterRole")
+    resources = {what for rule in everywhere_role["rules"] for what in rule["resources"]}
+    assert (resources == {"directorystreams"}) == (namespaces is not None)
+    assert only(objects, "ClusterRoleBinding")["roleRef"]["name"] == everywhere_role["metadata"]["name"]
     assert variables(objects).get("PENSTOCK_NAMESPACES") == (namespaces and ",".join(namespaces))
     expressions = webhook["namespaceSelector"]["matchExpressions"]
     assert expressions == ([everywhere] if namespaces is None else [some, everywhere])
@@ -562,17 +564,22 @@ def test_the_crd_is_the_generated_one(helm):
 
 
 def test_what_it_may_do_is_on_its_page_and_the_same_everywhere(helm):
-    explained = PAGE.split("## What it may do")[1]
-    rows = re.findall(
-        r"^\| (?:`([a-z.]*)`)? ?\| `([a-z/]+)` \| ([a-z, ]+) \| .{20,} \|$", explained, re.MULTILINE
+    in_its_namespaces, everywhere = (
+        [
+            {"apiGroups": [group], "resources": [what], "verbs": verbs.split(", ")}
+            for group, what, verbs in re.findall(
+                r"^\| (?:`([a-z.]*)`)? ?\| `([a-z/]+)` \| ([a-z, ]+) \| .{20,} \|$", part, re.MULTILINE
+            )
+        ]
+        for part in PAGE.split("## What it may do")[1].split("**In all namespaces**")
     )
-    listed = [
-        {"apiGroups": [group], "resources": [what], "verbs": verbs.split(", ")} for group, what, verbs in rows
-    ]
-    assert only(helm.rendered({}), "Role")["rules"] == listed
+    assert (len(in_its_namespaces), len(everywhere)) == (9, 1)
+    own = helm.rendered({"rbac": {"aggregateToUserRoles": False}})
+    assert only(own, "Role")["rules"] == in_its_namespaces
+    assert only(own, "ClusterRole")["rules"] == everywhere
     wide = helm.rendered(VARIANTS["cluster-wide"] | {"rbac": {"aggregateToUserRoles": False}})
-    assert only(wide, "ClusterRole")["rules"] == listed
-    assert len(listed) == 9
+    assert only(wide, "ClusterRole")["rules"] == in_its_namespaces
+    assert all_of(wide, "Role") == []
 
 
 def test_roles_of_people_are_added_to_by_this_release(helm):
@@ -585,7 +592,11 @@ def test_roles_of_people_are_added_to_by_this_release(helm):
         }
         for role in all_of(helm.rendered({}), "ClusterRole")
     }
-    assert added == {"penstock.lab-view": {"view", "edit", "admin"}, "penstock.lab-edit": {"edit", "admin"}}
+    assert added == {
+        "penstock.lab-view": {"view", "edit", "admin"},
+        "penstock.lab-edit": {"edit", "admin"},
+        "penstock.lab-operator": set(),
+    }
 
 
 def test_commands_of_the_page_are_right(helm, tmp_path):
@@ -696,6 +707,9 @@ ALLOWED = [
     ("get", "configmaps"),
     ("create", "events"),
 ]
+ALLOWED_EVERYWHERE = [(verb, STREAMS) for verb in ("get", "list", "patch")]
+"""A part of the above: to see who names a topic, and to let go of a stream whose namespace ends."""
+NOT_ELSEWHERE = [one for one in ALLOWED if one not in ALLOWED_EVERYWHERE]
 FORBIDDEN = [
     *[(verb, STREAMS) for verb in ("create", "update", "delete", "deletecollection")],
     ("update", f"{STREAMS}/status"),
@@ -740,8 +754,14 @@ def test_the_operator_may_not(installed, verb, what):
     assert not may(installed, account(installed), verb, what)
 
 
-@pytest.mark.parametrize(("verb", "what"), ALLOWED)
-def test_the_operator_may_nothing_in_other_namespaces(installed, office, verb, what):
+@pytest.mark.parametrize(("verb", "what"), ALLOWED_EVERYWHERE)
+def test_the_operator_may_list_streams_and_let_go_of_them_in_all_namespaces(installed, office, verb, what):
+    assert may(office, account(installed), verb, what)
+    assert may(installed, account(installed), verb, what, "--all-namespaces")
+
+
+@pytest.mark.parametrize(("verb", "what"), [*NOT_ELSEWHERE, *FORBIDDEN])
+def test_the_operator_may_nothing_else_in_other_namespaces(installed, office, verb, what):
     assert not may(office, account(installed), verb, what)
     assert not may(installed, account(installed), verb, what, "--all-namespaces")
 
@@ -756,7 +776,7 @@ def test_with_a_list_of_namespaces_it_may_there_and_not_at_home(helm, lab, offic
     with release(helm, lab, "listed", values):
         who = account(lab, "listed-penstock-operator")
         assert [one for one in ALLOWED if not may(office, who, *one)] == []
-        assert [one for one in ALLOWED if may(lab, who, *one)] == []
+        assert [one for one in ALLOWED if may(lab, who, *one)] == ALLOWED_EVERYWHERE
         assert [one for one in ABROAD if may(lab, who, *one, "--all-namespaces")] == []
 
 
@@ -995,6 +1015,48 @@ def test_an_upgrade_brings_a_new_crd_and_keeps_the_certificate_and_an_uninstall_
         assert own("get", names["plural"], "balance").ok
         there("uninstall", "penstock")
         eventually(lambda: not own("get", "crd", name).ok)
+
+
+def test_a_namespace_can_end_though_its_role_goes_before_its_streams(helm, cluster, copied, lab):
+    """The operator is not running: what it does, taking its finalizer off, is done with its account."""
+    crd = edited(copied, {})
+    group, plural = crd["spec"]["group"], crd["spec"]["names"]["plural"]
+    rules = copied / "templates/operator/_rules.tpl"
+    theirs = rules.read_text("utf-8").replace("penstock.dev", group).replace("directorystreams", plural)
+    rules.write_text(theirs)
+    there = Helm(lab.kubeconfig, helm.home, lab.namespace)
+    who = account(lab, "ending-penstock-operator")
+    with namespace_of(cluster, "ending") as own, contextlib.ExitStack() as at_the_end:
+        values = {
+            "image": {"registry": "registry.invalid"},
+            "operator": {"namespaces": [own.namespace]},
+            "webhook": {"enabled": False},
+            "rbac": {"aggregateToUserRoles": False},
+        }
+        at_the_end.callback(there.run, "uninstall", "ending", "--ignore-not-found")
+        there("install", "ending", str(copied), values=values)
+        eventually(lambda: own("get", plural).ok)
+        stream = yaml.safe_load((ROOT / "operator/examples/minimal.yaml").read_text("utf-8"))
+        stream |= {"apiVersion": f"{group}/v1alpha1", "kind": crd["spec"]["names"]["kind"]}
+        stream["metadata"]["finalizers"] = [f"{group}/topic"]
+        created = own("create", "-f", "-", given=stream)
+        assert created.ok, created.err
+
+        def free(*options: str) -> Any:
+            patch = '{"metadata": {"finalizers": null}}'
+            return own("patch", plural, "balance", "--type=merge", "--patch", patch, *options)
+
+        # Whatever fails below, the namespace does not stay.
+        at_the_end.callback(free)
+        assert cluster("delete", "namespace", own.namespace, "--wait=false").ok
+        eventually(lambda: not own("get", "roles,rolebindings", "-o", "name").out)
+        eventually(lambda: not may(own, who, "get", "secrets"), describe="its Role is taken away")
+        left = own("get", plural, "balance", "-o", "json").object
+        assert left["metadata"]["deletionTimestamp"], "it waits for its finalizer"
+        done = free("--as", who)
+        assert done.ok, done.err
+        gone = cluster("wait", "--for=delete", f"namespace/{own.namespace}", "--timeout=60s")
+        assert gone.ok, gone.err
 
 
 def test_a_second_release_leaves_the_crd_to_the_first(helm, cluster, copied, lab, office):

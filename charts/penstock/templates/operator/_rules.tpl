@@ -40,3 +40,14 @@ rules:
     resources: [events]
     verbs: [create]
 {{- end -}}
+
+{{/* What it may do in all namespaces of the cluster, besides; docs/operator.md has the same list. */}}
+{{- define "penstock.operator.rulesEverywhere" -}}
+rules:
+  # Let go of a stream whose namespace ends: Kubernetes deletes the Role there without waiting for the stream, and
+  # nobody else would take the finalizer off. See that no stream of another namespace names a topic before it is
+  # deleted. No watch: what happens elsewhere is not followed.
+  - apiGroups: [penstock.dev]
+    resources: [directorystreams]
+    verbs: [get, list, patch]
+{{- end -}}
