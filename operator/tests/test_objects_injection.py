@@ -278,7 +278,36 @@ def test_a_pod_that_stays_has_no_warning():
 def test_a_job_on_an_empty_dir_is_told_its_last_command(changes):
     (warning,) = warnings(pod(**changes))
     assert WAIT_DRAINED in warning
-    assert warnings(pod(**changes, volume=CLAIM)) == ()
+    assert [text for text in warnings(pod(**changes, volume=CLAIM)) if WAIT_DRAINED in text] == []
+
+
+def owned_by(kind, **changes):
+    return pod(metadata={"ownerReferences": [{"kind": kind, "name": "o"}]}, **changes)
+
+
+@pytest.mark.parametrize(
+    ("kind", "way_out"),
+    [("ReplicaSet", "strategy: {type: Recreate} and replicas: 1"), ("Job", "parallelism: 1")],
+)
+def test_owners_of_pods_that_would_share_a_claims_directory_are_told_the_way_out(kind, way_out):
+    (warning,) = warnings(owned_by(kind, volume=CLAIM))
+    assert "claim results-0" in warning
+    assert way_out in warning
+    assert "\n" not in warning
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pod(volume=CLAIM),
+        owned_by("StatefulSet", volume=CLAIM),
+        owned_by("ReplicaSet"),
+        owned_by("ReplicaSet", volume={"ephemeral": {"volumeClaimTemplate": {}}}),
+    ],
+    ids=["no owner", "StatefulSet", "emptyDir", "ephemeral"],
+)
+def test_pods_that_share_no_directory_have_no_warning(body):
+    assert warnings(body) == ()
 
 
 def test_a_pod_that_the_stream_does_not_select_is_told_so():

@@ -89,6 +89,7 @@ def inject(pod: Pod, stream: DirectoryStream, installation: Installation) -> Inj
     ]
     warnings += _about_selection(pod, stream)
     warnings += _about_completion(pod, spec, stream, volume)
+    warnings += _about_sharing(pod, volume)
     return Injection(tuple(patch), tuple(warnings))
 
 
@@ -209,10 +210,7 @@ def _about_selection(pod: Pod, stream: DirectoryStream) -> list[str]:
 
 
 def _about_completion(pod: Pod, spec: Pod, stream: DirectoryStream, volume: WatchedVolume) -> list[str]:
-    owners = pod.get("metadata", {}).get("ownerReferences") or ()
-    completes = spec.get("restartPolicy", "Always") != "Always" or any(
-        owner.get("kind") == "Job" for owner in owners
-    )
+    completes = spec.get("restartPolicy", "Always") != "Always" or "Job" in _owners(pod)
     if not (completes and volume.ends_with_pod):
         return []
     seconds = stream.spec.source.uploader.drain_seconds
@@ -221,6 +219,35 @@ def _about_completion(pod: Pod, spec: Pod, stream: DirectoryStream, volume: Watc
         f"{seconds} s after its containers have ended is lost. Let its command end with: {WAIT_DRAINED}"
     )
     return [warning]
+
+
+def _about_sharing(pod: Pod, volume: WatchedVolume) -> list[str]:
+    """Warn of owners that may run several pods of one template at a time, on one directory of a claim.
+
+    One uploader holds the lock on its ledger. Another one exits, and as a native sidecar keeps its pod from
+    starting; a rolling update waits for just this pod before it ends the old one. A StatefulSet has no such
+    pods: each has claims of its own, and ends before the one that takes its place starts.
+    """
+    if volume.claim is None:
+        return []
+    told = {
+        "ReplicaSet": "a rolling update would wait for ever, since its new pod does not start before the old "
+        "one has ended. Give the Deployment strategy: {type: Recreate} and replicas: 1, or make it a "
+        "StatefulSet with volumeClaimTemplates",
+        "Job": "a second pod does not start before the first has ended. Let the Job run one at a time "
+        "(parallelism: 1), and give each Job a subPath of its own",
+    }
+    return [
+        f"a directory of claim {volume.claim} has one uploader at a time: {text} (docs/sidecar.md)"
+        for kind, text in told.items()
+        if kind in _owners(pod)
+    ]
+
+
+def _owners(pod: Pod) -> set[str]:
+    """Give the kinds of those that made the pod."""
+    owners = pod.get("metadata", {}).get("ownerReferences") or ()
+    return {owner.get("kind", "") for owner in owners}
 
 
 # The patch
