@@ -30,6 +30,7 @@ from penstock_operator.reconcile import (
     Note,
     Plan,
     after_deletion,
+    after_invalid,
     invalid_status,
     reconcile,
 )
@@ -488,11 +489,27 @@ def test_a_deployment_that_does_not_go_holds_a_deletion_for_some_time_only():
     )
 
 
-def test_a_deletion_that_others_hold_is_theirs():
-    """What runs goes with its owner, by Kubernetes' hand."""
-    stream = ending(minimal(**DELETABLE), "foregroundDeletion")
+def test_what_runs_goes_at_once_though_others_hold_the_stream():
+    """With somebody's finalizer it may be there for long; it must not deliver meanwhile."""
+    stream = ending(minimal(**DELETABLE), "example.org/audit")
+    runs = live(stream)
+    world = World(stream, deployments={"downloader": runs})
+    assert world.plan() == Plan(memory=Memory(), delete=(runs,))
+
+
+def test_what_its_deletion_is_to_leave_behind_stays():
+    """As `kubectl delete --cascade=orphan` asks for."""
+    stream = ending(minimal(**DELETABLE), "orphan")
     world = World(stream, deployments={"downloader": live(stream)})
     assert world.plan() == Plan(memory=Memory())
+
+
+@pytest.mark.parametrize("finalizers", [(FINALIZER,), ("other", FINALIZER)])
+def test_a_stream_that_is_not_understood_is_let_go(finalizers):
+    plan = after_invalid({"metadata": {"finalizers": [*finalizers]}}, Memory())
+    assert plan.finalizers == ()
+    assert [note.reason for note in plan.notes] == ["TopicKept"]
+    assert after_invalid({"metadata": {}}, Memory()) == Plan(memory=Memory())
 
 
 def test_a_change_of_mind_during_a_deletion_keeps_the_topic():

@@ -192,6 +192,6 @@ def test_a_deletion_ends_whatever_happens(world: World, stuck, outcomes, pause, 
                 return
         now += pause
     assert not wants or stuck or FINALIZER not in finalizers
-    # Held by others, it is theirs now.
-    idle = world.plan(now)
-    assert idle == Plan(memory=world.memory)
+    # Held by others, it is theirs now, and what ran of it goes.
+    left = tuple(live for live in world.deployments.values() if is_ours(world.stream, live))
+    assert world.plan(now) == Plan(memory=world.memory, delete=left)

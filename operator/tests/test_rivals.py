@@ -9,7 +9,14 @@ from penstock_operator.rivals import earlier_rivals
 
 
 def stream(
-    name, *, created="2026-01-01T00:00:00Z", brokers="kafka:9092", topic="t", group="g", topic_id=None
+    name,
+    *,
+    namespace="lab",
+    created="2026-01-01T00:00:00Z",
+    brokers="kafka:9092",
+    topic="t",
+    group="g",
+    topic_id=None,
 ):
     made = example(
         "minimal",
@@ -17,7 +24,7 @@ def stream(
         topic={"name": topic},
         downloader={"consumerGroup": group},
     )
-    made = changed(made, name=name, uid=f"uid-{name}", creation_timestamp=created)
+    made = changed(made, name=name, namespace=namespace, uid=f"uid-{name}", creation_timestamp=created)
     return made if topic_id is None else with_status(made, {"topicId": topic_id})
 
 
@@ -57,9 +64,19 @@ def test_an_id_that_is_not_known_yet_or_any_more_does_not_hide_a_rival():
         assert earlier_rivals([stream("a", topic_id=topic_id), stream("b", topic_id="x")])
 
 
-def test_a_stream_that_is_being_deleted_is_no_rival_and_has_none():
-    assert earlier_rivals([ending(stream("a")), stream("b")]) == {}
-    assert earlier_rivals([stream("a"), ending(stream("b"))]) == {}
+def test_a_stream_that_is_being_deleted_was_first_until_it_is_gone():
+    """It may be held for long, and still deliver."""
+    assert earlier_rivals([ending(stream("a")), stream("b")]) == {"lab.b": "lab.a"}
+    assert earlier_rivals([stream("b")]) == {}
+
+
+def test_in_another_namespace_only_a_stream_that_kafka_has_shown_the_topic_was_first():
+    """Else whoever may make a stream anywhere could stop another's."""
+    claims = stream("a", namespace="evil")
+    assert earlier_rivals([claims, stream("b")]) == {}
+    shown = stream("a", namespace="office", topic_id="x")
+    assert earlier_rivals([shown, stream("b")]) == {"lab.b": "office.a"}
+    assert earlier_rivals([shown, stream("b", brokers="other:9092", topic_id="x")]) == {"lab.b": "office.a"}
 
 
 def test_one_that_lost_takes_nothing_from_others():

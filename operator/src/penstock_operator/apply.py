@@ -88,7 +88,7 @@ class Applier:
             name = body["metadata"]["name"]
             done = "changed" if live is not None else "deleted"
             said = f"Somebody has {done} Deployment {name}; it is again as the DirectoryStream says."
-            await self.tell(stream, (Note("Restored", said),))
+            await self.tell(tracked, (Note("Restored", said),))
         tracked.applied[side] = Applied.of(body, answered, restored)
         tracked.deployment_seen(side, answered)
 
@@ -148,30 +148,24 @@ class Applier:
         live = await self._api.get(KIND, *tracked.key)
         return live is None or live["metadata"]["uid"] != tracked.body["metadata"]["uid"]
 
-    async def tell(self, stream: DirectoryStream, notes: Iterable[Note]) -> None:
+    async def tell(self, tracked: Tracked, notes: Iterable[Note]) -> None:
         """Make Events. Nothing waits for them: one that cannot be made is in the log."""
         for note in notes:
             level = logging.WARNING if note.warning else logging.INFO
-            whose = stream.metadata
-            log.log(level, "stream %s/%s: %s: %s", whose.namespace, whose.name, note.reason, note.message)
+            log.log(level, "stream %s/%s: %s: %s", *tracked.key, note.reason, note.message)
             try:
-                await self._api.post_event(_event(stream, note))
+                await self._api.post_event(_event(_named(tracked), note))
             except ApiFailed as error:
                 metrics.ERRORS.labels("kubernetes").inc()
                 log.warning("%s", error)
 
 
-def _event(stream: DirectoryStream, note: Note) -> Mapping[str, Any]:
+def _event(named: Mapping[str, Any], note: Note) -> Mapping[str, Any]:
     now = timestamp()
+    metadata = named["metadata"]
     return {
-        "metadata": {"namespace": stream.metadata.namespace},
-        "involvedObject": {
-            "apiVersion": f"{GROUP}/{VERSION}",
-            "kind": KIND,
-            "namespace": stream.metadata.namespace,
-            "name": stream.metadata.name,
-            "uid": stream.metadata.uid,
-        },
+        "metadata": {"namespace": metadata["namespace"]},
+        "involvedObject": {"apiVersion": named["apiVersion"], "kind": named["kind"], **metadata},
         "type": "Warning" if note.warning else "Normal",
         "reason": note.reason,
         "message": note.message[:MESSAGE_LENGTH],

@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any, Final
 
 from prometheus_client import Gauge
@@ -31,10 +32,19 @@ from penstock_operator.kafka import (
 from penstock_operator.kafka_calls import KafkaCalls
 from penstock_operator.lookups import Lookups
 from penstock_operator.objects import INJECT_LABEL, claims, credentials, revision, selector
-from penstock_operator.objects.names import Side
+from penstock_operator.objects.names import REVISION_ANNOTATION, Side
 from penstock_operator.observed import Observed, ReadingTaken, failing_pods, is_ours, sidecars_of
 from penstock_operator.reading import FailedRead
-from penstock_operator.reconcile import Moment, Note, Plan, after_deletion, invalid_status, reconcile
+from penstock_operator.reconcile import (
+    FINALIZER,
+    Moment,
+    Note,
+    Plan,
+    after_deletion,
+    after_invalid,
+    invalid_status,
+    reconcile,
+)
 from penstock_operator.resource import KIND, DirectoryStream, InvalidResource
 from penstock_operator.resource.kubernetes import LabelSelector
 from penstock_operator.rivals import earlier_rivals
@@ -310,7 +320,11 @@ class Controller:
 
     async def _reconcile(self, tracked: Tracked) -> None:
         stream = tracked.stream
+        if "deletionTimestamp" in tracked.body["metadata"]:
+            await self._end(tracked)
+            return
         if stream is None:
+            metrics.READY.labels(*tracked.key).set(0)
             before = tracked.body.get("status") or {}
             status = invalid_status(before, tracked.generation, tracked.invalid, self._moment())
             await self._write_status(tracked, status)
@@ -323,9 +337,11 @@ class Controller:
             self._judge_rivals()
         observed = await self._observe(tracked, stream)
         plan = reconcile(observed, tracked.memory, self._moment(), self._installation)
-        if plan.delete_topic:
-            plan = await self._delete_topic(tracked, stream, plan)
-        await self._carry_out(tracked, stream, plan)
+        await self._carry_out(tracked, plan)
+        if plan.prepare_topic:
+            # What was read before means nothing, nor does what is read meanwhile.
+            tracked.reading, tracked.topic_changed_at = None, float("inf")
+            self._beside(self._prepare_topic(tracked, stream))
 
     async def _observe(self, tracked: Tracked, stream: DirectoryStream) -> Observed:
         namespace = stream.metadata.namespace
@@ -342,7 +358,7 @@ class Controller:
             reading=tracked.reading,
             deployments=tracked.deployments,
             claims=mounted,
-            revision=revision(one for one in found if one is not None),
+            revision=_revision(found, tracked.deployments.values()),
             earlier=self._rivals.get(stream.id),
             topic_notes=() if prepared is None else prepared.differences,
             topic_error=tracked.topic_error,
@@ -352,13 +368,12 @@ class Controller:
             sidecars=tracked.sidecars,
         )
 
-    async def _carry_out(self, tracked: Tracked, stream: DirectoryStream, plan: Plan) -> None:
+    async def _carry_out(self, tracked: Tracked, plan: Plan) -> None:
         if plan.finalizers is not None:
             self._answered(tracked, await self._applier.finalizers(tracked, plan.finalizers))
-        if plan.prepare_topic:
-            await self._prepare_topic(tracked, stream)
         for side, body in plan.apply.items():
-            await self._applier.deployment(tracked, stream, side, body)
+            if tracked.stream is not None:
+                await self._applier.deployment(tracked, tracked.stream, side, body)
         for live in plan.delete:
             await self._applier.delete(tracked, live)
             self._queue.put_later(tracked.key, DELETION_CHECK_SECONDS)
@@ -366,7 +381,32 @@ class Controller:
         if plan.status is not None:
             await self._write_status(tracked, plan.status)
             self._measure(tracked, plan.status)
-        await self._applier.tell(stream, plan.notes)
+        await self._applier.tell(tracked, plan.notes)
+
+    async def _end(self, tracked: Tracked) -> None:
+        """Let go of a stream that is being deleted: soon, whatever is away, forbidden or not understood."""
+        moment, stream = self._moment(), tracked.stream
+        if tracked.memory.deleting_since is None:
+            tracked.memory = replace(tracked.memory, deleting_since=moment.seconds)
+        if stream is None:
+            plan = after_invalid(tracked.body, tracked.memory)
+        else:
+            try:
+                if not tracked.deployments_known:
+                    await self._applier.look_for_deployments(tracked, stream)
+                observed = Observed(stream=stream, reading=None, deployments=tracked.deployments)
+                plan = reconcile(observed, tracked.memory, moment, self._installation)
+                if plan.delete_topic:
+                    plan = self._topic_deleted(tracked, stream, plan)
+                await self._carry_out(tracked, plan)
+                return
+            except PenstockError as error:
+                plan = after_deletion(
+                    failed_read(error), tracked.memory, self._moment(), stream.spec.topic.name
+                )
+                if plan.finalizers is None or FINALIZER not in stream.metadata.finalizers:
+                    raise
+        await self._carry_out(tracked, plan)
 
     async def _write_status(self, tracked: Tracked, status: Object) -> None:
         self._answered(tracked, await self._applier.status(tracked, status))
@@ -401,47 +441,89 @@ class Controller:
 
     # Its topic
 
+    def _beside(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do something that waits for Kafka beside the workers: a slow one keeps no other stream waiting."""
+        if self._tasks is None:
+            work.close()
+        else:
+            self._tasks.create_task(self._guarded(work))
+
+    async def _guarded(self, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except Exception as error:
+            # One stream that a bug stops must not stop the others.
+            metrics.ERRORS.labels("operator").inc()
+            log.warning("%s", describe_bug(error))
+            log.debug("beside the workers", exc_info=error)
+
     async def _prepare_topic(self, tracked: Tracked, stream: DirectoryStream) -> None:
         """Make the topic as the stream wants it, say at once whose it is, and ask for a new reading."""
         known = stream.status.created_topic_id
         if tracked.prepared is not None:
             known = tracked.prepared.created_topic_id or known
+        outcome: Prepared | FailedRead
         try:
-            connection = await self._lookups.connection(stream)
-        except PenstockError as error:
-            outcome: Prepared | FailedRead = failed_read(error)
-        else:
-            outcome = await self._kafka.prepare(connection, stream, known)
-        tracked.reading, tracked.topic_changed_at = None, self._clock()
-        self._want_reading(tracked)
-        if isinstance(outcome, FailedRead):
-            tracked.topic_error = outcome
-            return
-        tracked.prepared, tracked.topic_error = outcome, None
-        if outcome.created_topic_id not in {None, stream.status.created_topic_id}:
-            status = {**(tracked.body.get("status") or {}), "createdTopicId": outcome.created_topic_id}
-            await self._write_status(tracked, status)
-        await self._applier.tell(stream, [Note("TopicPrepared", done) for done in outcome.done])
+            try:
+                outcome = await self._kafka.prepare(await self._lookups.connection(stream), stream, known)
+            except PenstockError as error:
+                outcome = failed_read(error)
+            if isinstance(outcome, FailedRead):
+                tracked.topic_error = outcome
+                return
+            tracked.prepared, tracked.topic_error = outcome, None
+            created = outcome.created_topic_id
+            if created not in {None, stream.status.created_topic_id}:
+                with suppress(ApiFailed):  # the next status has it, too
+                    status = {**(tracked.body.get("status") or {}), "createdTopicId": created}
+                    await self._write_status(tracked, status)
+            await self._applier.tell(tracked, [Note("TopicPrepared", done) for done in outcome.done])
+        finally:
+            tracked.topic_changed_at = self._clock()
+            self._want_reading(tracked)
 
-    async def _delete_topic(self, tracked: Tracked, stream: DirectoryStream, plan: Plan) -> Plan:
-        """Try to delete the topic, once pods of the stream have ended."""
-        topic = stream.spec.topic.name
-        named_by = [
-            f"DirectoryStream {other.stream.id}"
-            for other in self._streams.values()
-            if other.stream is not None and other is not tracked and other.stream.spec.topic.name == topic
-        ]
-        try:
-            for side in SIDES:
-                if await self._pods(stream, side):
-                    raise PenstockError(f"pods of its {side} have not ended")
-            outcome = await self._kafka.delete(await self._lookups.connection(stream), stream, named_by)
-        except PenstockError as error:
-            outcome = failed_read(error)
-        then = after_deletion(outcome, plan.memory, self._moment(), topic)
+    def _topic_deleted(self, tracked: Tracked, stream: DirectoryStream, plan: Plan) -> Plan:
+        """Say what follows from the last attempt to delete the topic, or begin one."""
+        outcome, tracked.deletion = tracked.deletion, None
+        if outcome is None:
+            if not tracked.deleting_topic:
+                tracked.deleting_topic = True
+                self._beside(self._delete_topic(tracked, stream))
+            return Plan(memory=plan.memory)
+        then = after_deletion(outcome, plan.memory, self._moment(), stream.spec.topic.name)
         if then.finalizers is None:
             self._queue.put_later(tracked.key, DELETION_CHECK_SECONDS)
         return then
+
+    async def _delete_topic(self, tracked: Tracked, stream: DirectoryStream) -> None:
+        """Try to delete the topic, if nobody reads or writes it any more, here or in another namespace."""
+        try:
+            await self._require_unused(stream)
+            tracked.deletion = await self._kafka.delete(
+                await self._lookups.connection(stream), stream, await self._who_else_names(stream)
+            )
+        except PenstockError as error:
+            tracked.deletion = failed_read(error)
+        finally:
+            tracked.deleting_topic = False
+            self._queue.put(tracked.key)
+
+    async def _require_unused(self, stream: DirectoryStream) -> None:
+        for side in SIDES:
+            if await self._pods(stream, side):
+                raise PenstockError(f"pods of its {side} have not ended")
+        sending = sidecars_of(await self._pods_with_sidecar(stream)).present
+        if sending:
+            raise PenstockError(f"{sending} pods with its sidecar have not ended")
+
+    async def _who_else_names(self, stream: DirectoryStream) -> list[str]:
+        """Name the streams of all namespaces that name the same topic, whether we understand them or not."""
+        return [
+            f"DirectoryStream {body['metadata']['namespace']}/{body['metadata']['name']}"
+            for body in await self._api.streams("*")
+            if body["metadata"]["uid"] != stream.metadata.uid
+            and ((body.get("spec") or {}).get("topic") or {}).get("name") == stream.spec.topic.name
+        ]
 
     # Its pods
 
@@ -450,13 +532,8 @@ class Controller:
         uploader, now = stream.spec.source.uploader, self._clock()
         known = tracked.sidecars is not None and tracked.sidecars.settled
         if uploader.pod_selector is not None and not (known and now - tracked.sidecars_at < PODS_SECONDS):
-            labelled = LabelSelector(match_labels={INJECT_LABEL: stream.metadata.name})
-            found = {
-                pod["metadata"]["name"]: pod
-                for pods in (uploader.pod_selector, labelled)
-                for pod in await self._api.pods(stream.metadata.namespace, pods)
-            }
-            tracked.sidecars, tracked.sidecars_at = sidecars_of(found.values()), now
+            tracked.sidecars = sidecars_of(await self._pods_with_sidecar(stream))
+            tracked.sidecars_at = now
         for side in SIDES:
             live = tracked.deployments.get(side)
             wanted = 0 if live is None else int(live["spec"].get("replicas", 1))
@@ -464,6 +541,19 @@ class Controller:
                 tracked.failing.pop(side, None)
             else:
                 tracked.failing[side] = failing_pods(await self._pods(stream, side))
+
+    async def _pods_with_sidecar(self, stream: DirectoryStream) -> list[Object]:
+        """List the pods that are to have a sidecar: those that the stream selects, or that ask for it."""
+        selected = stream.spec.source.uploader.pod_selector
+        if selected is None:
+            return []
+        labelled = LabelSelector(match_labels={INJECT_LABEL: stream.metadata.name})
+        found = {
+            pod["metadata"]["name"]: pod
+            for pods in (selected, labelled)
+            for pod in await self._api.pods(stream.metadata.namespace, pods)
+        }
+        return list(found.values())
 
     async def _pods(self, stream: DirectoryStream, side: Side) -> list[Object]:
         labels = LabelSelector(match_labels=selector(stream, side))
@@ -603,3 +693,18 @@ def _remove(gauge: Gauge, key: Key) -> None:
     """Let a metric say nothing of a stream any more."""
     with suppress(KeyError):
         gauge.remove(*key)
+
+
+def _revision(found: list[Object | None], deployments: Iterable[Object]) -> str:
+    """Give the revision of what pods read at their start; as it was, while one of these objects is missing.
+
+    Pods that run go on without it, and new ones could not start.
+    """
+    there = [one for one in found if one is not None]
+    if len(there) == len(found):
+        return revision(there)
+    for live in deployments:
+        annotations = live["spec"]["template"]["metadata"].get("annotations") or {}
+        if REVISION_ANNOTATION in annotations:
+            return str(annotations[REVISION_ANNOTATION])
+    return ""

@@ -62,6 +62,11 @@ class Sidecars:
     missing: tuple[str, ...] = ()
 
     @property
+    def present(self) -> int:
+        """How many pods have their sidecar."""
+        return self.ready + self.starting + len(self.not_ready)
+
+    @property
     def settled(self) -> bool:
         """Whether all is well, and nothing is about to change."""
         return not (self.starting or self.not_ready or self.missing)

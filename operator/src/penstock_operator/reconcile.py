@@ -34,6 +34,8 @@ from servicekit.topics import TopicInfo
 
 FINALIZER: Final = f"{GROUP}/topic"
 """Keeps a stream with deletionPolicy Delete from going before its topic."""
+ORPHAN: Final = "orphan"
+"""Kubernetes' own finalizer of what is deleted with `--cascade=orphan`."""
 DELETION_SECONDS: Final = 90.0
 """How long a deletion waits for pods to end and for Kafka to answer; then the topic stays."""
 PREPARE_SECONDS: Final = 3600.0
@@ -340,19 +342,30 @@ def _notes(stream: DirectoryStream, status: Mapping[str, Any], decision: Decisio
 def _deletion(observed: Observed, memory: Memory, moment: Moment) -> Plan:
     """Let go of a stream; of its topic, if it is to go with it, once nobody reads or writes it any more."""
     stream = observed.stream
+    ours = tuple(live for live in observed.deployments.values() if is_ours(stream, live))
+    if ORPHAN in stream.metadata.finalizers:
+        ours = ()  # whoever deletes it wants them to stay
     if not _ours(stream):
-        return Plan(memory=memory)
+        # It may be held by somebody else's finalizer: it does not deliver meanwhile.
+        return Plan(memory=memory, delete=ours)
     since = memory.deleting_since if memory.deleting_since is not None else moment.seconds
     memory = replace(memory, deleting_since=since)
     if stream.spec.deletion_policy != "Delete":
-        return Plan(memory=memory, finalizers=())
-    ours = tuple(live for live in observed.deployments.values() if is_ours(stream, live))
+        return Plan(memory=memory, finalizers=(), delete=ours)
     if ours and moment.seconds - since >= DELETION_SECONDS:
         names = " and ".join(sorted(live["metadata"]["name"] for live in ours))
         topic = stream.spec.topic.name
         note = Note("TopicKept", f"Topic {topic} stays: Deployment {names} would not go.", warning=True)
         return Plan(memory=memory, finalizers=(), notes=(note,))
     return Plan(memory=memory, delete=ours, delete_topic=not ours)
+
+
+def after_invalid(body: Object, memory: Memory) -> Plan:
+    """Let go of a stream that cannot be understood, and of nothing else."""
+    if FINALIZER not in (body["metadata"].get("finalizers") or ()):
+        return Plan(memory=memory)
+    message = "Its topics stay: the stream cannot be understood, see its condition Ready."
+    return Plan(memory=memory, finalizers=(), notes=(Note("TopicKept", message, warning=True),))
 
 
 def after_deletion(outcome: Deletion | FailedRead, memory: Memory, moment: Moment, topic: str) -> Plan:

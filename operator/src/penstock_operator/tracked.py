@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from penstock_operator.changes import Applied
-from penstock_operator.kafka import Prepared
+from penstock_operator.kafka import Deletion, Prepared
 from penstock_operator.objects.names import Side
 from penstock_operator.observed import ReadingTaken, Sidecars
 from penstock_operator.reading import FailedRead
@@ -58,6 +58,9 @@ class Tracked:
     topic_error: FailedRead | None = None
     topic_changed_at: float = float("-inf")
     """Readings that began before know nothing of it."""
+    deleting_topic: bool = False
+    deletion: Deletion | FailedRead | None = None
+    """What came of an attempt to delete the topic."""
     sidecars: Sidecars | None = None
     sidecars_at: float = float("-inf")
     failing: dict[Side, tuple[str, ...]] = field(default_factory=dict)
