@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import socket
 import sys
 import threading
 from contextlib import asynccontextmanager
@@ -131,11 +132,11 @@ async def test_killed_at_some_moments_another_one_goes_on(lab: Lab, tmp_path):
 
 
 async def test_asked_to_end_it_ends_soon_whatever_it_waits_for(lab: Lab, tmp_path):
-    silent = await asyncio.start_server(lambda _reader, _writer: asyncio.Event().wait(), "127.0.0.1", 0)
-    host, port = silent.sockets[0].getsockname()
+    silent = socket.create_server(("127.0.0.1", 0))  # takes connections, and never says a word
+    host, port = silent.getsockname()
     lab.declare("scope", lab.kafka.create_topic())
     lab.declare("silent", "any", kafka={"bootstrapServers": f"{host}:{port}"})
-    async with silent, process(lab, tmp_path / "log") as running:
+    async with process(lab, tmp_path / "log") as running:
         await lab.until(lambda: lab.is_ready("scope"))
         hanging = lab.api.hangs("patch", "deployments", times=None)
         lab.change("scope", suspend=True)
@@ -143,6 +144,7 @@ async def test_asked_to_end_it_ends_soon_whatever_it_waits_for(lab: Lab, tmp_pat
         running.send_signal(signal.SIGTERM)
         code = await asyncio.wait_for(running.wait(), 8)
         hanging.end()
+        silent.close()
         assert code == 0, (tmp_path / "log").read_text()
     assert "Traceback" not in (tmp_path / "log").read_text()
 
