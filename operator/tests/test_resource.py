@@ -31,7 +31,7 @@ def example(name):
 
 def test_a_stream_is_read_from_any_mapping():
     stream = DirectoryStream.parse(MappingProxyType(example("minimal")))
-    assert stream.spec.kafka.bootstrap_servers == "kafka:9092"
+    assert stream.spec.kafka.bootstrap_servers == "kafka.kafka:9092"
     assert stream.id == "default.balance"
     assert stream.consumer_group == "default.balance"
     assert stream.spec.topic.receipts == "balance.receipts"

@@ -83,7 +83,7 @@ def test_nothing_is_lost_when_pods_end_with_their_volume(penstock, declare):
     }
     (pasted,) = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
     assert WAIT in pasted
-    pasted = pasted.replace("kafka:9092", penstock.kafka.bootstrap_servers)
+    pasted = pasted.replace("kafka.kafka:9092", penstock.kafka.bootstrap_servers)
     pasted = pasted.replace("default.simulation", f"{penstock.lab.namespace}.simulation")
     by_hand = yaml.safe_load(pasted)
     apply(penstock.lab, injected, by_hand)

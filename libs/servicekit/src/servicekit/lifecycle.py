@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _thread
+import faulthandler
 import logging
 import os
 import signal
@@ -11,6 +12,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from types import FrameType, TracebackType
 
 from servicekit import logs
@@ -119,6 +121,8 @@ def run_service(main: Callable[[], int | None], *, name: str | None = None) -> i
     """
     program = name or os.path.basename(sys.argv[0]) or "penstock"
     threading.excepthook = _report_thread
+    with suppress(ValueError, OSError):  # there may be no stderr
+        faulthandler.enable()  # where a crash below Python happened
     try:
         logs.configure_from_environment()
         return main() or 0

@@ -31,7 +31,8 @@ _REASONS: Final = (
 )
 
 _WHERE: Final = (
-    "In the DirectoryStream: kafka.bootstrapServers is the address; kafka.tls and kafka.authSecretRef decide "
+    "In the DirectoryStream: kafka.bootstrapServers is the address, which the operator uses, too, from its "
+    "own namespace (a Service is NAME.NAMESPACE:PORT); kafka.tls and kafka.authSecretRef decide "
     "security.protocol, certificates and who logs in."
 )
 """Errors speak of the client's properties; this says where a stream has them."""
@@ -44,6 +45,8 @@ def failed_read(error: PenstockError, what: str = "") -> FailedRead:
     message = f"{said[:1].upper()}{said[1:]}."
     if what:
         message = f"{what[:1].upper()}{what[1:]} could not be read: {said}."
+    if reason == "TopicMissing":
+        message += " Or let the operator make it: topic.management: Create, with topic.partitions."
     if reason in {"KafkaUnavailable", "ConnectionInvalid"} and not isinstance(error, ConnectionInvalid):
         message += f" {_WHERE}"
     return FailedRead(reason, message)

@@ -197,13 +197,12 @@ class Kafka(Part):
         ),
     ] = Field(
         description="Addresses of brokers, `HOST:PORT` separated by commas; a few are enough to find the "
-        "others."
+        "others. The operator connects, too, from its own namespace: a Service is `NAME.NAMESPACE:PORT`."
     )
     properties: Annotated[dict[str, _Value], Field(max_length=64), *_PROPERTY_RULES] = Field(
         {},
         description="Properties of the Kafka client (librdkafka) for uploaders and downloaders, from a list "
-        "of "
-        'harmless ones. Values are text: `linger.ms: "20"`.',
+        'of harmless ones. Values are text: `linger.ms: "20"`.',
     )
     auth_secret_ref: AuthSecret | None = Field(
         None,

@@ -118,7 +118,8 @@ class Uploader(Part):
     )
     pod_selector: SomePods | None = Field(
         None,
-        description="`Sidecar`: the pods that have it. One of them without a sidecar is reported.",
+        description="`Sidecar`: the pods that are to have it. One of them without a sidecar is reported; "
+        "this gives none. A pod gets its sidecar by the label `penstock.dev/inject: NAME`, or by hand.",
     )
     claim_name: ObjectName | None = Field(
         None, description="`Deployment`: PersistentVolumeClaim with the files, in the stream's namespace."
