@@ -310,14 +310,13 @@ async def test_lightkube_reads_applies_and_deletes(api, client):
 
 @pytest.mark.asyncio
 async def test_what_is_not_emulated_is_refused(api, client):
-    api.create(config())
-    resource = create_namespaced_resource("", "v1", "ConfigMap", "configmaps")
-    patch = client.patch(resource, "one", {"data": {}}, namespace="lab", patch_type=PatchType.STRATEGIC)
+    api.create(deployment("one"))
+    patch = client.patch(Deployment, "one", {"spec": {}}, namespace="lab", patch_type=PatchType.STRATEGIC)
     assert await code_of(patch) == 415
-    assert await code_of(client.deletecollection(resource, namespace="lab")) == 405
-    assert await code_of(client.delete(resource, "one", namespace="lab", dry_run=True)) == 400
+    assert await code_of(client.deletecollection(Deployment, namespace="lab")) == 405
+    assert await code_of(client.delete(Deployment, "one", namespace="lab", dry_run=True)) == 400
     foreground = client.delete(
-        resource, "one", namespace="lab", cascade=lightkube.types.CascadeType.FOREGROUND
+        Deployment, "one", namespace="lab", cascade=lightkube.types.CascadeType.FOREGROUND
     )
     assert await code_of(foreground) == 400
     with pytest.raises(Refused, match="null in an apply is not emulated"):
