@@ -1,14 +1,20 @@
 """Who may connect where, and what the operator says when it cannot; others are never held up by it."""
 
+import contextlib
+import gc
 import logging
+import os
+import socket
 import subprocess
 import time
+from collections.abc import Iterator
 
 import pytest
 from confluent_kafka.admin import (
     AclBinding,
     AclOperation,
     AclPermissionType,
+    AdminClient,
     ResourcePatternType,
     ResourceType,
 )
@@ -29,7 +35,8 @@ from penstock_operator.kafka import (
     prepare,
     renew,
 )
-from penstock_operator.kafka.clusters import AWAY_SECONDS, REQUEST_SECONDS
+from penstock_operator.kafka.clusters import AWAY_SECONDS, CALLERS, REQUEST_SECONDS
+from penstock_operator.kafka.groups import describe_groups
 from penstock_operator.reading import FailedRead, Reading
 from penstock_operator.resource.kafka import Kafka as KafkaOfStream
 from servicekit.exceptions import ConfigurationError, KafkaUnavailable, NotAuthorized
@@ -197,8 +204,6 @@ class TestAClusterThatIsAway:
 
     def test_takes_no_longer_than_its_time_limit_when_it_is_silent(self, clusters):
         # A port that takes connections and never says a word.
-        import socket
-
         with socket.create_server(("127.0.0.1", 0)) as silent:
             spec = KafkaOfStream.model_validate({"bootstrapServers": f"127.0.0.1:{silent.getsockname()[1]}"})
             quick = Clusters(make=lambda connection: Cluster(connection, request_seconds=1.0))
@@ -208,6 +213,55 @@ class TestAClusterThatIsAway:
                 assert time.monotonic() - began < 30, "all waited together"
             quick.close()
         assert {one.reading.reason for one in found.values()} == {"KafkaUnavailable"}
+
+    @pytest.mark.parametrize("listens", [False, True], ids=["refused", "silent"])
+    @pytest.mark.parametrize(
+        "ask",
+        [
+            lambda cluster: observe(cluster, [Watched("topic", "group"), Watched("other", "group")]),
+            lambda cluster: prepare(cluster, TopicWanted("topic", 1)),
+            lambda cluster: renew(cluster, "topic", "group"),
+            lambda cluster: describe_groups(cluster, ["group", "other"]),
+            lambda cluster: cluster.topics.describe("topic"),
+            lambda cluster: cluster.topics.ids(["topic"]),
+        ],
+        ids=["observe", "prepare", "renew", "describe_groups", "describe", "ids"],
+    )
+    def test_leaves_no_clients_behind_though_nobody_collects_garbage(self, ask, listens):
+        with socket.socket() as port:
+            port.bind(("127.0.0.1", 0))
+            if listens:
+                port.listen()
+            spec = KafkaOfStream.model_validate({"bootstrapServers": f"127.0.0.1:{port.getsockname()[1]}"})
+            cluster = Cluster(connect(spec, References()), request_seconds=0.2, away_seconds=0)
+
+            def ask_in_vain(_: int) -> None:
+                with contextlib.suppress(KafkaUnavailable):
+                    ask(cluster)
+
+            with no_garbage_collection():
+                clients, threads = admin_clients(), os.listdir("/proc/self/task")
+                for _ in range(3):
+                    for asked in [cluster.submit(ask_in_vain, number) for number in range(CALLERS)]:
+                        asked.result(30)
+                    assert admin_clients() <= clients + 1  # that of `Cluster.admin`; `clients` has the other
+                    added = set(os.listdir("/proc/self/task")) - set(threads)
+                    assert len(added) <= CALLERS + 4, "those that call, and at most one client's"
+            cluster.close()
+
+
+def admin_clients() -> int:
+    return sum(isinstance(known, AdminClient) for known in gc.get_objects())
+
+
+@contextlib.contextmanager
+def no_garbage_collection() -> Iterator[None]:
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 class TestTls:

@@ -20,7 +20,9 @@ and never holds a secret.
 
 from __future__ import annotations
 
+import copy
 import re
+from typing import TypeVar
 
 from confluent_kafka import KafkaError, KafkaException
 
@@ -82,6 +84,19 @@ class StateInUse(StateError):
 
 class NotOurEvent(PenstockError):
     """A record on an events or receipts topic that is not an event of Penstock."""
+
+
+_Error = TypeVar("_Error", bound=PenstockError)
+
+
+def again(error: _Error) -> _Error:
+    """Return a new error that says the same: to keep it, or to raise it once more.
+
+    One that was raised holds, by its traceback, all that the functions on its way held, such as a Kafka
+    client with its threads; and a function that holds it as well makes a circle, which only a garbage
+    collection ends.
+    """
+    return copy.copy(error)
 
 
 # What librdkafka puts behind a reason: "(after 301ms in state AUTH_REQ, 3 identical error(s) suppressed)".

@@ -40,7 +40,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from typing import Any, Final, Literal, TypeVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer
@@ -58,6 +58,7 @@ from servicekit.exceptions import (
     KafkaUnavailable,
     NotAuthorized,
     PenstockError,
+    again,
     explain_kafka,
 )
 from servicekit.lifecycle import Deadline, StopSignal
@@ -446,23 +447,28 @@ def answer(
 
     To a request, refused credentials and wrong protocols look like silence: their reasons come by the error
     callback. So it is asked while waiting, and refused credentials need no time-out.
+
+    What is raised is in no variable here, nor in the future (`result` would raise what the future holds): the
+    error would hold itself by its traceback, and with it the client and its threads. See `again`.
     """
-    while True:
-        try:
-            answered = future.result(0.1)
-        except TimeoutError:  # of result(); librdkafka ends the request itself, by an exception
-            admin.poll(0)
-            if isinstance(health.last_error, NotAuthorized):
-                raise health.last_error.with_traceback(None) from None
-        except KafkaException as error:
-            admin.poll(0)
-            explained = explain_kafka(error, topic=topic, bootstrap=health.bootstrap)
-            if isinstance(explained, KafkaUnavailable) and health.last_error is not None:
-                raise health.last_error.with_traceback(None) from None
-            raise explained from None
-        else:
-            health.saw_broker()
-            return answered
+    while not wait([future], 0.1).done:  # librdkafka ends the request itself, by an exception
+        admin.poll(0)
+        if isinstance(health.last_error, NotAuthorized):
+            raise again(health.last_error)
+    error = future.exception()
+    if isinstance(error, KafkaException):
+        admin.poll(0)
+        raise _reason(error, health, topic)
+    answered = future.result()
+    health.saw_broker()
+    return answered
+
+
+def _reason(error: KafkaException, health: ClientHealth, topic: str | None) -> PenstockError:
+    explained = explain_kafka(error, topic=topic, bootstrap=health.bootstrap)
+    if isinstance(explained, KafkaUnavailable) and health.last_error is not None:
+        return again(health.last_error)
+    return explained
 
 
 def has_header(message: Message, name: str) -> bool:

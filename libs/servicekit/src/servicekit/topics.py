@@ -6,6 +6,7 @@ What can be said of a topic without asking Kafka is in `servicekit.topic_info`, 
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
@@ -32,6 +33,7 @@ from servicekit.exceptions import (
     PenstockError,
     TopicExists,
     UnknownTopic,
+    again,
     explain_kafka,
 )
 from servicekit.kafka import ClientHealth, answer, make_admin
@@ -95,17 +97,35 @@ class Topics:
         self._user = settings.kafka.get("sasl.username", "NAME")
         self._timeout = timeout
         self._settings = settings
-        self._connect()
+        self._lock = threading.Lock()
+        self._client: tuple[AdminClient, ClientHealth] | None = self._connect()
 
-    def _connect(self) -> None:
+    def _connect(self) -> tuple[AdminClient, ClientHealth]:
         health = ClientHealth("admin", self._bootstrap, log_changes=False)
-        self._client = make_admin(self._settings, health=health), health
+        return make_admin(self._settings, health=health), health
+
+    def _connected(self) -> tuple[AdminClient, ClientHealth]:
+        with self._lock:
+            if self._client is None:
+                self._client = self._connect()
+            return self._client
+
+    def _replace(self, asked: _Asked[_Key, _Answer]) -> None:
+        """Let the next request have a new client, if no other call has seen to that: never more than one.
+
+        A client that takes a broker which died for the controller waits for that one, until it renews its
+        metadata in some minutes. A new client asks whoever is there. Until then there is none: a client of a
+        cluster that is away has threads, and nothing to do.
+        """
+        with self._lock:
+            if self._client is not None and self._client[0] is asked.admin:
+                self._client = None
 
     def describe(self, topic: str) -> TopicInfo:
         """Return what the topic is like now."""
         info = self.describe_each([topic])[topic]
         if isinstance(info, PenstockError):
-            raise info
+            raise again(info)
         return info
 
     def describe_each(self, topics: Iterable[str]) -> dict[str, TopicInfo | PenstockError]:
@@ -374,14 +394,15 @@ class Topics:
             try:
                 found[key] = asked.answer(topics[key], future)
             except PenstockError as error:
-                if isinstance(error, NotAuthorized) and error is asked.health.last_error:
+                last = asked.health.last_error
+                if isinstance(error, NotAuthorized) and last is not None and str(error) == str(last):
                     raise  # refused credentials, not a missing ACL
-                found[key] = error
+                found[key] = again(error)
         away = [answered for answered in found.values() if isinstance(answered, KafkaUnavailable)]
         if away:
-            self._connect()  # as in `_await`
+            self._replace(asked)
         if away and len(away) == len(found):
-            raise away[0]
+            raise again(away[0])
         return found
 
     def _ask(self, topic: str, request: _Request[_Key, _Answer]) -> dict[_Key, _Answer]:
@@ -389,7 +410,7 @@ class Topics:
         return {key: self._await(topic, asked, future) for key, future in asked.futures.items()}
 
     def _request(self, topic: str, request: _Request[_Key, _Answer]) -> _Asked[_Key, _Answer]:
-        admin, health = self._client
+        admin, health = self._connected()
         health.last_error = None  # what was wrong at an earlier request may be mended
         try:
             return _Asked(admin, health, request(admin))
@@ -400,9 +421,7 @@ class Topics:
         try:
             return asked.answer(topic, future)
         except KafkaUnavailable:
-            # A client that takes a broker which died for the controller waits for that one, until it renews
-            # its metadata in some minutes. A new client asks whoever is there.
-            self._connect()
+            self._replace(asked)
             raise
 
 

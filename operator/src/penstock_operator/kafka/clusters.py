@@ -52,7 +52,8 @@ class Cluster:
         self._admin: AdminClient | None = None
         self._callers = ThreadPoolExecutor(CALLERS, thread_name_prefix="kafka-cluster")
         self._lock = threading.Lock()
-        self._away: tuple[KafkaUnavailable, float] | None = None
+        self._away: tuple[str, float] | None = None
+        """What is told for as long as it is away, and until when it is not asked again."""
 
     def submit(
         self,
@@ -69,8 +70,9 @@ class Cluster:
     def require_answering(self) -> None:
         """Raise KafkaUnavailable if the cluster has just failed to answer."""
         with self._lock:
-            if self._away is not None and time.monotonic() < self._away[1]:
-                raise self._away[0].with_traceback(None)
+            away = self._away
+        if away is not None and time.monotonic() < away[1]:
+            raise KafkaUnavailable(away[0])
 
     @contextmanager
     def answering(self) -> Iterator[None]:
@@ -83,10 +85,11 @@ class Cluster:
             yield
         except KafkaUnavailable as error:
             with self._lock:
-                told = error if self._away is None else self._away[0]
+                told = str(error) if self._away is None else self._away[0]
                 self._away = (told, time.monotonic() + self._away_seconds)
             self.replace_admin()
-            raise told.with_traceback(None) from None
+            # A new one each time: one that is kept would hold the clients of its time (see `again`).
+            raise KafkaUnavailable(told) from None
         except PenstockError:
             self._answered()
             raise
@@ -109,7 +112,8 @@ class Cluster:
     def replace_admin(self) -> None:
         """Let the next `admin()` be a new client: one whose coordinator was away never finds it again."""
         with self._lock:
-            self._admin = None
+            gone, self._admin = self._admin, None
+        del gone  # and not within the lock: its threads have to end
 
     def explain(self, error: KafkaError | KafkaException, topic: str | None = None) -> PenstockError:
         """Say what an error of this cluster's means."""
@@ -118,8 +122,7 @@ class Cluster:
     def close(self) -> None:
         """Let go of the clients; calls that run end within their time limits."""
         self._callers.shutdown(wait=False, cancel_futures=True)
-        with self._lock:
-            self._admin = None
+        self.replace_admin()
 
 
 UNUSED_SECONDS: Final = 300.0

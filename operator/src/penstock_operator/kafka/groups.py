@@ -26,7 +26,7 @@ from confluent_kafka import (
 from penstock_operator.kafka.checkpoints import Committed
 from penstock_operator.kafka.clusters import Cluster
 from penstock_operator.reading import Group
-from servicekit.exceptions import KafkaUnavailable, PenstockError
+from servicekit.exceptions import KafkaUnavailable, PenstockError, again
 from servicekit.kafka import answer, make_consumer
 from servicekit.lifecycle import Deadline
 
@@ -73,7 +73,7 @@ def describe_groups(cluster: Cluster, groups: Iterable[str]) -> dict[str, GroupS
         try:
             said = answer(future, admin, health)
         except PenstockError as error:
-            found[group] = error
+            found[group] = again(error)
         else:
             classic = said.type != ConsumerGroupType.CONSUMER
             found[group] = GroupState(said.state.name, len(said.members), classic)
@@ -98,7 +98,7 @@ def read_committed(
             with member(cluster, group) as consumer:
                 return committed_of(consumer, cluster, topic, asked[key], deadline)
         except PenstockError as error:
-            return error
+            return again(error)
 
     with ThreadPoolExecutor(min(READERS, max(1, len(asked))), thread_name_prefix="kafka-groups") as readers:
         return dict(zip(asked, readers.map(read, asked), strict=True))

@@ -23,7 +23,7 @@ from penstock_operator.kafka.checkpoints import Committed
 from penstock_operator.kafka.clusters import Cluster
 from penstock_operator.kafka.groups import GroupState, committed_of, describe_groups, member
 from penstock_operator.kafka.observation import Watched
-from servicekit.exceptions import KafkaUnavailable, PenstockError
+from servicekit.exceptions import KafkaUnavailable, PenstockError, again
 from servicekit.lifecycle import Deadline
 from servicekit.topics import TopicInfo
 
@@ -56,7 +56,7 @@ def renew(cluster: Cluster, topic: str, group: str) -> Renewal:
     stream = Watched(topic, group)
     done = renew_each(cluster, [stream])[stream]
     if isinstance(done, PenstockError):
-        raise done
+        raise again(done)
     return done
 
 
@@ -80,7 +80,7 @@ def renew_each(cluster: Cluster, streams: Iterable[Watched]) -> dict[Watched, Re
         try:
             return _renew(cluster, topic, stream.group, state)
         except PenstockError as error:
-            return error
+            return again(error)
 
     with ThreadPoolExecutor(RENEWERS, thread_name_prefix="kafka-renewal") as threads:
         return dict(zip(wanted, threads.map(one, wanted), strict=True))
@@ -113,7 +113,7 @@ def _join_and_leave(consumer: Consumer, cluster: Cluster, topic: str) -> None:
         message = consumer.poll(deadline.bound(0.2))
         error = None if message is None else message.error()
         if error is not None and not isinstance(explained := cluster.explain(error, topic), KafkaUnavailable):
-            raise explained
+            raise again(explained)
         if deadline.passed and not joined.is_set():
             raise KafkaUnavailable(
                 f"nobody could join an empty group at {cluster.connection.bootstrap_servers} within "
