@@ -11,13 +11,13 @@ from tests.pods import patched
 from tests.streams import EXAMPLES, INSTALLATION
 
 from penstock_operator.objects import SIDECAR, WatchedVolume, inject
-from penstock_operator.objects.names import INJECTED_ANNOTATION
+from penstock_operator.objects.names import INJECT_LABEL, INJECTED_ANNOTATION
 from penstock_operator.objects.sidecar import WAIT_DRAINED, to_paste
 from penstock_operator.resource import DirectoryStream
 
 PAGE = (Path(__file__).parents[2] / "docs/sidecar.md").read_text("utf-8")
 STREAM = DirectoryStream.parse(yaml.safe_load((EXAMPLES / "sidecar.yaml").read_text("utf-8")))
-(MANIFEST,) = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
+LABELLED, MANIFEST = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
 POD = yaml.safe_load(MANIFEST)["spec"]["template"]
 
 
@@ -29,21 +29,12 @@ def test_the_page_has_what_the_code_generates(part):
     assert textwrap.indent(wanted, " " * 6) in MANIFEST
 
 
-def test_by_hand_and_by_injection_a_pod_is_the_same():
-    bare = {
-        "metadata": POD["metadata"],
-        "spec": {
-            name: value
-            for name, value in POD["spec"].items()
-            if name not in ("initContainers", "terminationGracePeriodSeconds")
-        },
-    }
-    bare["spec"]["volumes"] = [
-        one for one in bare["spec"]["volumes"] if not one["name"].startswith("penstock")
-    ]
-    injected = patched(bare, inject(bare, STREAM, INSTALLATION).patch)
+def test_by_a_label_and_by_hand_a_pod_is_the_same():
+    asking = yaml.safe_load(LABELLED)["spec"]["template"]
+    injected = patched(asking, inject(asking, STREAM, INSTALLATION).patch)
     assert injected["spec"] == POD["spec"]
     assert injected["metadata"].pop("annotations") == {INJECTED_ANNOTATION: "simulation"}
+    assert injected["metadata"]["labels"].pop(INJECT_LABEL) == "simulation"
     assert injected["metadata"] == POD["metadata"]
 
 

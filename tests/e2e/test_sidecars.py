@@ -72,7 +72,7 @@ def finished(lab, job: str) -> str:
 
 
 def test_nothing_is_lost_when_pods_end_with_their_volume(penstock, declare):
-    """Two Jobs, one with the sidecar injected, one with the sidecar of docs/sidecar.md; on an emptyDir."""
+    """Three Jobs on an emptyDir: one with many files, and the two of docs/sidecar.md."""
     simulation = declare("simulation", **SIMULATION)
     simulation.until()
     injected = {
@@ -81,23 +81,25 @@ def test_nothing_is_lost_when_pods_end_with_their_volume(penstock, declare):
         "metadata": {"name": "injected"},
         "spec": {"backoffLimit": 0, "template": pod_template("simulation", PROGRAM)},
     }
-    (pasted,) = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
+    labelled, pasted = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
     assert WAIT in pasted
     pasted = pasted.replace("kafka.kafka:9092", penstock.kafka.bootstrap_servers)
     pasted = pasted.replace("default.simulation", f"{penstock.lab.namespace}.simulation")
-    by_hand = yaml.safe_load(pasted)
-    apply(penstock.lab, injected, by_hand)
+    by_hand, by_label = yaml.safe_load(pasted), yaml.safe_load(labelled)
+    by_label["metadata"]["name"] = "labelled"
+    apply(penstock.lab, injected, by_hand, by_label)
 
     name = finished(penstock.lab, "injected")
     said = penstock.lab("logs", name, "-c", "simulation").out.splitlines(keepends=True)
     wrote = sums("".join(line for line in said if re.match("[0-9a-f]{64}  ", line)))
     assert len(wrote) == 202
     expected = {f"{name}/{path}": digest for path, digest in wrote.items()}
-    name = finished(penstock.lab, "simulation")
     answer = penstock.desk.do("echo 42 | sha256sum").split()[0]
-    penstock.desk.expect("simulation", expected | {f"{name}/answer.txt": answer})
+    for name in (finished(penstock.lab, "simulation"), finished(penstock.lab, "labelled")):
+        expected[f"{name}/answer.txt"] = answer
+    penstock.desk.expect("simulation", expected)
 
-    for job in (injected, by_hand):
+    for job in (injected, by_hand, by_label):
         gone = penstock.lab("delete", "job", job["metadata"]["name"], "--wait=false")
         assert gone.ok, gone.err
 
