@@ -24,7 +24,7 @@ from tests.streams import INSTALLATION, example
 
 from penstock_operator.objects import INJECT_LABEL
 from penstock_operator.resource.stream import InvalidResource
-from penstock_operator.webhook import MAX_BODY, Webhook
+from penstock_operator.webhook import LARGE_AT_ONCE, MAX_BODY, SMALL_BODY, Webhook
 from servicekit.exceptions import ConfigurationError, PenstockError
 from servicekit.http import Health
 
@@ -601,6 +601,111 @@ async def test_a_stop_lets_those_under_way_be_answered(directory, authority):
         await stopping
         with pytest.raises(ConnectionError):
             await asyncio.open_connection("127.0.0.1", ask.webhook.port)
+
+
+async def half_a_question(ask, size=MAX_BODY):
+    """Send a question's head, and all of its body but the last byte."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", ask.webhook.port, ssl=ask.trusting)
+    writer.write(f"POST /inject HTTP/1.1\r\nHost: x\r\nContent-Length: {size}\r\n\r\n".encode())
+    writer.write(b" " * (size - 1))
+    return reader, writer
+
+
+@pytest.mark.asyncio
+async def test_of_large_questions_few_are_read_at_once_and_no_small_one_waits(
+    directory, authority, monkeypatch, caplog
+):
+    monkeypatch.setattr("penstock_operator.webhook.LARGE_WAIT_SECONDS", 1.0)
+    reading, most = 0, 0
+    read = aiohttp.web.BaseRequest.read
+
+    async def counted(http):
+        nonlocal reading, most
+        large = http.content_length > SMALL_BODY
+        reading += large
+        most = max(most, reading)
+        try:
+            return await read(http)
+        finally:
+            reading -= large
+
+    monkeypatch.setattr(aiohttp.web.BaseRequest, "read", counted)
+    async with running(directory, authority) as ask:
+        halves = await asyncio.gather(*(half_a_question(ask) for _ in range(5 * LARGE_AT_ONCE)))
+        answers = [asyncio.create_task(reader.readline()) for reader, _ in halves]
+        while sum(answer.done() for answer in answers) < 4 * LARGE_AT_ONCE:
+            assert (await asyncio.wait_for(ask(), 5))["allowed"]
+        assert {answer.result().split()[1] for answer in answers if answer.done()} == {b"503"}
+        assert most == LARGE_AT_ONCE
+        for answer, (_, writer) in zip(answers, halves, strict=True):
+            answer.cancel()
+            writer.transport.abort()
+        made = copy.deepcopy(POD)
+        made["metadata"]["annotations"] = {"large": "x" * 2 * SMALL_BODY}
+        assert (await ask(made))["allowed"], "their places are free again"
+    warnings = [record for record in caplog.records if "refused unread" in record.getMessage()]
+    assert len(warnings) == 1, "told once, not for each"
+
+
+@pytest.mark.asyncio
+async def test_a_question_of_unknown_length_counts_as_large(directory, authority, monkeypatch):
+    monkeypatch.setattr("penstock_operator.webhook.LARGE_WAIT_SECONDS", 0.05)
+    release = asyncio.Event()
+
+    async def find(namespace, name):
+        await release.wait()
+        return STREAM
+
+    async def in_pieces():
+        yield json.dumps(review()).encode()
+
+    async def chunked(ask):
+        async with ask.client.post("/inject", data=in_pieces()) as response:
+            return response.status
+
+    async with running(directory, authority, find, find_seconds=60) as ask:
+        first = [asyncio.create_task(chunked(ask)) for _ in range(LARGE_AT_ONCE + 1)]
+        (refused,), under_way = await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)
+        assert refused.result() == 503
+        release.set()
+        assert [await answer for answer in under_way] == [200] * LARGE_AT_ONCE
+
+
+@pytest.mark.asyncio
+async def test_connections_that_say_nothing_make_room_for_those_that_do(directory, authority, caplog):
+    made = []
+    async with running(directory, authority, connections=4) as ask:
+        for _ in range(3):
+            for _ in range(2):
+                made.append(await asyncio.open_connection("127.0.0.1", ask.webhook.port, ssl=ask.trusting))
+                made.append(await half_a_question(ask, 100))
+            assert (await ask())["allowed"], "on the connection that it has, or on another"
+        for reader, _ in made[:4]:  # the oldest
+            with contextlib.suppress(ConnectionError):
+                assert await asyncio.wait_for(reader.read(), 10) == b""
+        for _, writer in made:
+            writer.transport.abort()
+    assert len([record for record in caplog.records if "the webhook has 4 conn" in record.getMessage()]) == 1
+
+
+@pytest.mark.asyncio
+async def test_a_question_that_is_being_answered_keeps_its_connection(directory, authority):
+    asked, release = asyncio.Event(), asyncio.Event()
+
+    async def find(namespace, name):
+        asked.set()
+        await release.wait()
+        return STREAM
+
+    async with running(directory, authority, find, connections=1) as ask:
+        answer = asyncio.create_task(ask())
+        await asked.wait()
+        reader, writer = await asyncio.open_connection("127.0.0.1", ask.webhook.port, ssl=ask.trusting)
+        with contextlib.suppress(ConnectionError):
+            assert await asyncio.wait_for(reader.read(), 10) == b"", "there is no place for another"
+        writer.transport.abort()
+        release.set()
+        assert (await answer)["allowed"]
 
 
 # Certificates while it serves: the pairs themselves are in test_webhook_certificates.py

@@ -34,10 +34,11 @@ from penstock_operator.webhook_metrics import (
     INJECTION_SECONDS,
     INJECTIONS,
 )
+from penstock_operator.webhook_server import CONNECTIONS, Server
 from servicekit.exceptions import ConfigurationError, PenstockError
 from servicekit.http import Health
 from servicekit.lifecycle import describe_bug
-from servicekit.logs import fields
+from servicekit.logs import Limiter, fields
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +53,16 @@ FIND_SECONDS: Final = 4.0
 have), so that it hears our reason and not that nobody answered."""
 READ_SECONDS: Final = 10.0
 """Time for a client to send its question."""
+
+SMALL_BODY: Final = 128 * 1024
+"""Bytes of a question that is read whatever else is: many times what the API server sends of a usual pod."""
+LARGE_AT_ONCE: Final = 4
+"""How many larger ones are in memory at once, from their first byte to their answer. Parsed, one of
+`MAX_BODY` may take 20 times that; the process has 512 MiB (resources.limits in the chart's values.yaml)."""
+LARGE_WAIT_SECONDS: Final = 3.0
+"""How long a larger one waits for its turn, unread. Then it is refused: no pod is made for that."""
+HANDSHAKE_SECONDS: Final = 5.0
+"""Time for a client to begin with TLS: until it has, nobody counts it as a connection."""
 
 _MAX_NAME: Final = 253
 """What is said of names that nobody has checked yet ends here."""
@@ -80,6 +91,7 @@ class Webhook:
         port: int,
         health: Health | None = None,
         find_seconds: float = FIND_SECONDS,
+        connections: int = CONNECTIONS,
     ) -> None:
         self._find = find
         self._find_seconds = find_seconds
@@ -87,28 +99,32 @@ class Webhook:
         self._directory = certificates
         self._host = host
         self._health = health
-        self._runner: web.AppRunner | None = None
+        self._large = asyncio.Semaphore(LARGE_AT_ONCE)
+        self._told = Limiter(every_seconds=60)
+        self._server = Server(
+            self._on_request,
+            max_body=MAX_BODY,
+            connections=connections,
+        )
+        self._listening: asyncio.Server | None = None
         self.port = port
 
     async def __aenter__(self) -> Self:
         certificates = Certificates(self._directory)
-        app = web.Application(client_max_size=MAX_BODY)
-        app.router.add_post(PATH, self._on_request)
-        # The API server does not compress what it sends, and what is small may hold what is not.
-        runner = web.AppRunner(
-            app, access_log=None, auto_decompress=False, shutdown_timeout=self._find_seconds
-        )
-        await runner.setup()
         try:
-            await web.TCPSite(runner, self._host, self.port, ssl_context=certificates.context).start()
+            self._listening = await asyncio.get_running_loop().create_server(
+                self._server,
+                self._host,
+                self.port,
+                ssl=certificates.context,
+                ssl_handshake_timeout=HANDSHAKE_SECONDS,
+            )
         except OSError as error:
-            await runner.cleanup()
             raise ConfigurationError(
                 f"cannot listen at {self._host}:{self.port} for the webhook: {error.strerror or error}; is "
                 f"an operator running here already? Choose another port (PENSTOCK_WEBHOOK_PORT)"
             ) from None
-        self._runner = runner
-        self.port = runner.addresses[0][1]
+        self.port = self._listening.sockets[0].getsockname()[1]
         CERTIFICATE_EXPIRY.set_function(lambda: certificates.expires)
         CERTIFICATE_REFUSED.set_function(lambda: float(certificates.refused is not None))
         if self._health is not None:
@@ -121,10 +137,40 @@ class Webhook:
     ) -> None:
         CERTIFICATE_EXPIRY.set_function(lambda: math.nan)
         CERTIFICATE_REFUSED.set_function(lambda: 0.0)
-        if self._runner is not None:
-            await self._runner.cleanup()
+        if self._listening is not None:
+            self._listening.close()
+            await asyncio.sleep(0)  # what has come by now is under way then
+            self._server.pre_shutdown()
+            await self._server.shutdown(self._find_seconds)
 
-    async def _on_request(self, http: web.Request) -> web.Response:
+    async def _on_request(self, http: web.BaseRequest) -> web.Response:
+        if http.path != PATH:
+            return web.Response(status=404, text=f"there is only {PATH} here\n")
+        if http.method != "POST":
+            return web.Response(status=405, headers={"Allow": "POST"}, text="questions are sent by POST\n")
+        if http.content_length is not None and http.content_length <= SMALL_BODY:
+            return await self._respond(http)
+        try:
+            async with asyncio.timeout(LARGE_WAIT_SECONDS):
+                await self._large.acquire()
+        except TimeoutError:
+            if self._told.first("busy"):
+                log.warning(
+                    "a question of more than %d KiB was refused unread, and with it a pod: %d others were "
+                    "under way for %g s; see who else than the API server connects to the webhook's port",
+                    SMALL_BODY // 1024,
+                    LARGE_AT_ONCE,
+                    LARGE_WAIT_SECONDS,
+                )
+            busy = web.Response(status=503, text="too many large questions at once: try again\n")
+            busy.force_close()
+            return busy
+        try:
+            return await self._respond(http)
+        finally:
+            self._large.release()
+
+    async def _respond(self, http: web.BaseRequest) -> web.Response:
         try:
             async with asyncio.timeout(READ_SECONDS):
                 request = review.parse(await http.read())
@@ -135,7 +181,8 @@ class Webhook:
         except (web.RequestPayloadError, OSError):
             return web.Response(status=400, text="the question did not come whole\n")
         began = time.monotonic()
-        response = web.json_response(await self._answer(request))
+        with self._server.answering(http):
+            response = web.json_response(await self._answer(request))
         INJECTION_SECONDS.observe(time.monotonic() - began)
         return response
 
