@@ -237,9 +237,9 @@ def test_files_that_are_replaced_while_they_are_read_are_read_again(
     (directory / "tls.crt").write_bytes(second.certificate)
     load = Certificates._loaded
 
-    def load_while_the_key_comes(self):
+    def load_while_the_key_comes(self, files):
         try:
-            return load(self)
+            return load(self, files)
         finally:
             (directory / "tls.key").write_bytes(second.key)
 

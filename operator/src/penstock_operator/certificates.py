@@ -137,34 +137,51 @@ class Certificates:
     def _load(self) -> tuple[bytes, _Pair]:
         """Load what is there, and give its digest. Raises _Unusable."""
         for _ in range(_MAX_TRIES):
-            seen = self._digest()
+            files, seen = self._look()
             try:
-                pair: _Pair | None = self._loaded()
+                pair: _Pair | None = self._loaded(files)
                 reason = ""
             except _Unusable as error:
                 pair, reason = None, str(error)
             # Whatever was loaded while they were replaced may be half of each.
-            if seen == self._digest():
+            if (files, seen) == self._look():
                 if pair is None:
                     raise _Unusable(reason)
                 return seen, pair
         raise _Unusable(f"{self._certificate} and {KEY} change all the time")
 
     def _digest(self) -> bytes:
-        digest = hashlib.sha256()
-        for path in (self._certificate, self._key):
-            try:
-                with open(path, "rb") as file:
-                    digest.update(hashlib.sha256(file.read()).digest())
-            except OSError as error:
-                raise _Unusable(f"cannot read {path}: {error.strerror}") from None
-        return digest.digest()
+        return self._look()[1]
 
-    def _loaded(self) -> _Pair:
+    def _look(self) -> tuple[tuple[str, str], bytes]:
+        """Say where certificate and key really are now, and their digest.
+
+        Kubernetes replaces mounted files by one symbolic link to the directory of both: of one such directory
+        they always are a pair.
+        """
+        for tries in range(_MAX_TRIES, 0, -1):
+            certificate = os.path.realpath(self._certificate)
+            key = os.path.join(os.path.dirname(certificate), KEY)
+            files = (certificate, key if os.path.exists(key) else os.path.realpath(self._key))
+            digest = hashlib.sha256()
+            try:
+                for path in files:
+                    with open(path, "rb") as file:
+                        digest.update(hashlib.sha256(file.read()).digest())
+                return files, digest.digest()
+            except OSError as error:
+                # A directory that was replaced since goes; one that was not is looked at in vain.
+                if tries == 1:
+                    name = self._certificate if path == certificate else self._key
+                    raise _Unusable(f"cannot read {name}: {error.strerror}") from None
+        raise AssertionError("the last try returns or raises")
+
+    def _loaded(self, files: tuple[str, str]) -> _Pair:
         context = _server_context()
+        certificate, key = files
         try:
-            context.load_cert_chain(self._certificate, self._key, password=self._refuse_password)
-            return _Pair(context, _expiry(context, self._certificate))
+            context.load_cert_chain(certificate, key, password=self._refuse_password)
+            return _Pair(context, _expiry(context, certificate))
         except ssl.SSLError as error:
             if error.reason in _MISMATCH:
                 raise _Unusable(f"{self._key} is not the key of {self._certificate}") from None
