@@ -259,12 +259,12 @@ def test_a_container_sees_what_was_meant(api):
     assert {name: seen.get(name) for name in expected} == expected
 
 
-def test_the_job_in_the_docs_is_accepted(api):
-    (manifest,) = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs/sidecar.md").read_text("utf-8"), re.DOTALL)
-    job = yaml.safe_load(manifest)
-    pod = {"apiVersion": "v1", "kind": "Pod", **job["spec"]["template"]}
+def test_the_jobs_in_the_docs_are_accepted(api):
+    page = (ROOT / "docs/sidecar.md").read_text("utf-8")
+    labelled, pasted = (yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL))
+    pod = {"apiVersion": "v1", "kind": "Pod", **pasted["spec"]["template"]}
     pod["metadata"] |= {"name": "as-the-job-makes-it"}
-    for given in (job, pod):
+    for given in (labelled, pasted, pod):
         created = api("create", "--dry-run=server", "--validate=strict", "-o", "name", "-f", "-", given=given)
         assert created.ok, created.err
         assert created.err.strip() == ""
