@@ -101,16 +101,13 @@ class Webhook:
         self._health = health
         self._large = asyncio.Semaphore(LARGE_AT_ONCE)
         self._told = Limiter(every_seconds=60)
-        self._server = Server(
-            self._on_request,
-            max_body=MAX_BODY,
-            connections=connections,
-        )
+        self._connections = connections
         self._listening: asyncio.Server | None = None
         self.port = port
 
     async def __aenter__(self) -> Self:
         certificates = Certificates(self._directory)
+        self._server = Server(self._on_request, max_body=MAX_BODY, connections=self._connections)
         try:
             self._listening = await asyncio.get_running_loop().create_server(
                 self._server,
