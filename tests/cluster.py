@@ -70,9 +70,9 @@ def cluster() -> Kubectl:
     return Kubectl(os.path.abspath(kubeconfig))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def kubectl(cluster: Kubectl) -> Iterator[Kubectl]:
-    """kubectl in a namespace of this run, which goes with it."""
+    """kubectl in a namespace of this module's own: what one leaves there, or runs, must not meet another."""
     name = f"penstock-{uuid.uuid4().hex[:8]}"
     assert cluster("create", "namespace", name).ok
     yield Kubectl(cluster.kubeconfig, name)

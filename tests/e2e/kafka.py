@@ -231,7 +231,7 @@ def deploy_kafka(kubectl: Kubectl, name: str = "kafka") -> ClusterKafka:
     return kafka
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def kafka_in_cluster(kubectl: Kubectl) -> ClusterKafka:
-    """A Kafka in the namespace of this run, started when the first test asks for it."""
+    """A Kafka in the namespace of the module, started when its first test asks for it."""
     return deploy_kafka(kubectl)

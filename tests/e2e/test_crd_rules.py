@@ -41,7 +41,7 @@ def messages(schema):
 MESSAGES = set(messages(structural_schema()))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def api(kubectl: Kubectl) -> Kubectl:
     """kubectl on a server that has the committed CRD."""
     crd = ROOT / "charts/penstock/files/crds/directorystreams.yaml"
