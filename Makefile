@@ -41,7 +41,9 @@ demo: install ## Watch real files stream through a real Kafka
 
 .PHONY: test
 test: install ## Run all tests that need no cluster (a real Kafka included)
-	$(BIN)/python -m pytest -m "not long and not cluster" -n 4 --dist loadgroup
+	$(BIN)/python -m pytest -m "not long and not cluster" -n 4 --dist loadgroup --ignore tests/browser
+	@# Apart: a browser's driver keeps an event loop running in its process, where no other can run.
+	$(BIN)/python -m pytest -m "not long and not cluster" -n 4 --dist loadgroup tests/browser
 
 .PHONY: test-long
 test-long: install ## Run the tests that take gigabytes or many minutes
