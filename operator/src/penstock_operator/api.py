@@ -20,7 +20,7 @@ from penstock_operator import metrics
 from penstock_operator.objects import FIELD_MANAGER, STREAM_LABEL
 from penstock_operator.resource import GROUP, KIND, PLURAL, VERSION
 from penstock_operator.resource.kubernetes import LabelSelector
-from servicekit.exceptions import ConfigurationError, PenstockError, again
+from servicekit.exceptions import ConfigurationError, PenstockError
 from servicekit.logs import mask_secrets
 
 log = logging.getLogger(__name__)
@@ -104,7 +104,7 @@ class Api:
     def _asking(self, what: str) -> Iterator[None]:
         """Turn errors into ApiFailed. While the API server is away, fail at once: hundreds would wait."""
         if self._away is not None and self._clock() < self._away[1]:
-            raise again(self._away[0])
+            raise ApiFailed(self._away[0].code, str(self._away[0]))  # without the first one's traceback
         try:
             yield
         except httpx2.HTTPError as error:
