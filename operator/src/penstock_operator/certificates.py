@@ -108,7 +108,7 @@ class Certificates:
     def _newest(self) -> _Pair:
         with self._lock:
             try:
-                seen = self._digest()
+                _, seen = self._look()
             except _Unusable as error:
                 self._refuse(None, error)
                 return self._pair
@@ -149,9 +149,6 @@ class Certificates:
                     raise _Unusable(reason)
                 return seen, pair
         raise _Unusable(f"{self._certificate} and {KEY} change all the time")
-
-    def _digest(self) -> bytes:
-        return self._look()[1]
 
     def _look(self) -> tuple[tuple[str, str], bytes]:
         """Say where certificate and key really are now, and their digest.
