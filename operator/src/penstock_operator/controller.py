@@ -129,6 +129,8 @@ class Controller:
             tracked.stream, tracked.invalid = None, str(error)
         if tracked.stream is None or before != tracked.stream.status.topic_id:
             self._rivals_stale = True
+        if tracked.stream is not None:  # neither the topic's name nor the group ever changes
+            metrics.INFO.labels(*key, tracked.stream.spec.topic.name, tracked.stream.consumer_group).set(1)
         if changed:
             tracked.failures = 0
             tracked.refused.clear()
@@ -151,6 +153,7 @@ class Controller:
         self._lookups.forget(key[0])
         for gauge in metrics.OF_STREAMS:
             _remove(gauge, key)
+        metrics.INFO.remove_by_labels({"namespace": key[0], "stream": key[1]})
         metrics.STREAMS.set(len(self._streams))
         self._judge_rivals()
 

@@ -31,6 +31,12 @@ READ_SECONDS: Final = Histogram(
 )
 STREAMS: Final = Gauge("penstock_operator_streams", "DirectoryStreams that are looked after.")
 
+INFO: Final = Gauge(
+    "penstock_operator_stream_info",
+    "Which topic a DirectoryStream goes through, and as which destination (consumer group) it reads it; "
+    "always 1.",
+    [*_STREAM, "topic", "destination"],
+)
 READY: Final = Gauge(
     "penstock_operator_stream_ready", "Whether the DirectoryStream is Ready: 1 if so, else 0.", _STREAM
 )

@@ -66,6 +66,8 @@ async def test_a_stream_becomes_topics_a_deployment_and_a_status(lab: Lab):
         names = ("ready", "scaling_active", "partitions", "desired_replicas", "ready_replicas", "lag_records")
         found = [await operator.metric(f"penstock_operator_stream_{name}", **of_scope) for name in names]
         assert found == [1, 1, 3, 3, 3, 0]
+        info = ("penstock_operator_stream_info", of_scope)
+        assert await operator.metric(info[0], **info[1], topic=topic, destination="lab.scope") == 1
         assert await operator.metric("penstock_operator_streams") == 1
         assert (await operator.get("/readyz")).status_code == 200
         assert (await operator.get("/healthz")).status_code == 200
@@ -74,6 +76,7 @@ async def test_a_stream_becomes_topics_a_deployment_and_a_status(lab: Lab):
         await operator.shows("penstock_operator_streams", 0)
         found = [await operator.metric(f"penstock_operator_stream_{name}", **of_scope) for name in names]
         assert found == [None] * 6
+        assert await operator.metric(info[0], **info[1]) is None
 
 
 async def test_new_partitions_are_followed_whoever_adds_them(lab: Lab):

@@ -2,6 +2,11 @@
 
 from prometheus_client import Counter, Gauge, Histogram
 
+INFO = Gauge(
+    "penstock_downloader_info",
+    "Which topic this process reads, and as which destination (consumer group); always 1.",
+    ["topic", "destination"],
+)
 MESSAGES_READ = Counter("penstock_downloader_messages_read", "Records read from the topic.")
 BYTES_READ = Counter("penstock_downloader_read_bytes", "Bytes of the values of records read from the topic.")
 MESSAGES_PROCESSED = Counter(

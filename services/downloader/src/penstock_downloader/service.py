@@ -74,6 +74,7 @@ class Downloader:
         """Deliver until told to stop, or (`until_idle`) until all is done. Raises PenstockError."""
         set_build_info("downloader", version("penstock-downloader"))
         settings = self._settings
+        metrics.INFO.labels(settings.topic, self.destination.id).set(1)
         server = None
         if settings.metrics_port is not None:
             server = HttpServer(

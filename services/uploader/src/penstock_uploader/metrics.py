@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from prometheus_client import Counter, Gauge, Histogram
 
+INFO = Gauge("penstock_uploader_info", "Which topic this process sends to; always 1.", ["topic"])
 FILES_DISCOVERED = Counter("penstock_uploader_files_discovered", "Files found that were new or changed.")
 FILES_ACKNOWLEDGED = Counter("penstock_uploader_files_acknowledged", "Uploads that Kafka has, complete.")
 FILES_UNCHANGED = Counter(

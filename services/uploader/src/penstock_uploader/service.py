@@ -81,6 +81,7 @@ class Uploader:
         Raises PenstockErrors for what makes starting impossible.
         """
         set_build_info(SERVICE, version("penstock-uploader"))
+        metrics.INFO.labels(self._settings.topic).set(1)
         with ExitStack() as stack:
             parts = set_up(
                 self._settings,
