@@ -1,4 +1,4 @@
-{{/* Beginning of the names of all objects; what comes after it has at most 13 characters. */}}
+{{/* Beginning of the names of all objects; of Services, what comes after it has at most 13 characters. */}}
 {{- define "penstock.fullname" -}}
 {{- if .Values.fullnameOverride -}}
 {{- .Values.fullnameOverride -}}
@@ -62,6 +62,58 @@ app.kubernetes.io/component: operator
 {{- define "penstock.webhook.hosts" -}}
 {{- $host := printf "%s.%s.svc" (include "penstock.webhook.name" .) .Release.Namespace -}}
 {{- list $host (printf "%s.cluster.local" $host) | toJson -}}
+{{- end -}}
+
+{{/* Names, selectors and labels of the registry and the demo Kafka, as the operator's above. */}}
+{{- define "penstock.registry.selector" -}}
+app.kubernetes.io/name: penstock
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/component: registry
+{{- end -}}
+
+{{- define "penstock.registry.labels" -}}
+{{ include "penstock.labels" . }}
+app.kubernetes.io/component: registry
+{{- end -}}
+
+{{- define "penstock.registry.name" -}}
+{{- printf "%s-registry" (include "penstock.fullname" .) -}}
+{{- end -}}
+
+{{- define "penstock.kafka.selector" -}}
+app.kubernetes.io/name: penstock
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/component: kafka
+{{- end -}}
+
+{{- define "penstock.kafka.labels" -}}
+{{ include "penstock.labels" . }}
+app.kubernetes.io/component: kafka
+{{- end -}}
+
+{{- define "penstock.kafka.name" -}}
+{{- printf "%s-kafka" (include "penstock.fullname" .) -}}
+{{- end -}}
+
+{{/* The name that the demo Kafka tells its clients. */}}
+{{- define "penstock.kafka.host" -}}
+{{- printf "%s.%s.svc" (include "penstock.kafka.name" .) .Release.Namespace -}}
+{{- end -}}
+
+{{- define "penstock.kafka.address" -}}
+{{- printf "%s:9092" (include "penstock.kafka.host" .) -}}
+{{- end -}}
+
+{{/* How large the registry's database may grow; nothing: as it likes. On a volume of ours it must leave some space to
+     SQLite's own log. */}}
+{{- define "penstock.registry.maxSize" -}}
+{{- $registry := .Values.registry -}}
+{{- if $registry.database.maxSize -}}
+{{- $registry.database.maxSize -}}
+{{- else if not (or $registry.database.existingSecret.name $registry.volume.existingClaim) -}}
+{{- $size := $registry.volume.size -}}
+{{- mulf 0.75 (regexFind "^[0-9.]+" $size | float64) }}{{ regexFind "[A-Za-z]+$" $size -}}
+{{- end -}}
 {{- end -}}
 
 {{/* Namespaces that are looked after, as JSON; none stands for all of them. */}}
