@@ -77,8 +77,12 @@ format: install ## Format the code
 	$(BIN)/ruff format .
 
 .PHONY: docs
-docs: install ## Write docs/events.md and docs/schemas from the models
-	$(BIN)/python -m servicekit.events.page docs
+docs: install ## Write what is generated from the code: reference pages, schemas, the CRD
+	$(BIN)/python -m reference
+
+.PHONY: site
+site: docs ## Build the documentation's site into site/ (serve it: python3 -m http.server --directory site)
+	$(BIN)/zensical build --strict
 
 .PHONY: lock
 lock: ## Choose versions anew and write the hashed lock files
@@ -98,4 +102,4 @@ images: ## Build all container images (BUILD='podman build' chooses another buil
 
 .PHONY: clean
 clean: ## Remove what was built and installed here
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .cache site

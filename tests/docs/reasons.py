@@ -1,0 +1,26 @@
+"""Why a block of the docs is not run, or not checked: `<!-- not run: REASON -->`, `<!-- not checked: REASON -->`.
+
+The lists are closed. Whoever needs another reason adds it here, with what is missing and who looks instead.
+"""
+
+NOT_RUN = {
+    "Windows": "Tests run on Linux; the public workflow runs the portable ones on Windows by `make test-portable`.",
+    "container builder": "`make e2e` builds the images with whatever builds them there: docker, podman, buildah.",
+    "image registry": "Pushing takes a registry of one's own; the tests' cluster gets its images by a loader.",
+    "kind": "It pulls its nodes from a registry; the public workflow runs it.",
+    "several nodes": "The tests' cluster has one; the public workflow has two.",
+    "cert-manager": "It comes from an image registry; what the chart makes for it is rendered and checked.",
+    "Strimzi": "It comes from an image registry; what it is given is parsed.",
+    "Prometheus operator": "It comes from an image registry; what the chart makes for it is rendered and checked.",
+    "Grafana": "It comes from an image registry; the dashboards' queries are run against a Prometheus.",
+    "secured Kafka": "A cluster with passwords and certificates of one's own.",
+    "object storage": "A bucket of one's own.",
+    "the internet": "It downloads what no test should depend on.",
+    "a person": "Somebody looks, types or decides: a browser, an editor, a password.",
+}
+
+NOT_CHECKED = {
+    "part of a manifest": "Lines to put into a manifest of one's own.",
+    "part of a DirectoryStream": "Lines to put into a stream of one's own.",
+    "another program's": "Settings of a program that is not ours, and not here to read them.",
+}
