@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,9 +71,9 @@ def cluster() -> Kubectl:
     return Kubectl(os.path.abspath(kubeconfig))
 
 
-@pytest.fixture(scope="module")
-def kubectl(cluster: Kubectl) -> Iterator[Kubectl]:
-    """kubectl in a namespace of this module's own: what one leaves there, or runs, must not meet another."""
+@contextmanager
+def own_namespace(cluster: Kubectl) -> Iterator[Kubectl]:
+    """kubectl in a new namespace: what somebody leaves there, or runs, must not meet others."""
     name = f"penstock-{uuid.uuid4().hex[:8]}"
     assert cluster("create", "namespace", name).ok
     yield Kubectl(cluster.kubeconfig, name)

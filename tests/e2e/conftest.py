@@ -6,41 +6,76 @@ builds the images, loads them into the cluster, and runs what is here. Where the
 left out. Programs that know nothing of Penstock are busybox:1.35, which the cluster has, or fetches. The
 tests speak to E2E_KUBECONFIG alone, by `kubectl` and `helm`.
 
-Those that use the fixture `penstock` share one installation in namespaces of its own, with a Kafka; when one
-fails, its report has the streams, Events and logs as they were then.
+Those that use the fixture `penstock` share one installation in namespaces of its own, with a Kafka and a
+registry. When a test fails, its report has the streams, Events and logs of its namespaces as they were then;
+E2E_EVIDENCE names a directory that gets them, too, in full.
 """
 
 from collections.abc import Callable, Generator, Iterator
-from contextlib import ExitStack
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from tests.cluster import Kubectl, cluster, kubectl
+from tests.cluster import Kubectl, cluster, own_namespace
 from tests.e2e import evidence
-from tests.e2e.installed import Penstock, Stream, installed, namespaces
+from tests.e2e.installed import Penstock, Stream, crd_up_to_date, installed, namespaces
 
-__all__ = ["cluster", "kubectl"]
+from penstock.broker.cache import exclusive
 
-INSTALLATION = pytest.StashKey[Penstock]()
-SEEN = pytest.StashKey[list[tuple[str, str]]]()
-"""What there was to see when the installation failed, which is gone now."""
+__all__ = ["cluster"]
+
+PLACES = pytest.StashKey[dict[str, list[Kubectl]]]()
+"""Namespaces by the fixture that made them, as long as they are there."""
+SEEN = pytest.StashKey[dict[str, list[evidence.Exhibit]]]()
+"""What there was to see when a fixture failed, whose namespaces are gone now."""
+
+
+@contextmanager
+def observed(config: pytest.Config, fixture: str, *places: Kubectl) -> Iterator[None]:
+    """Let the reports of tests that use the fixture show these namespaces, should they fail."""
+    known = config.stash.setdefault(PLACES, {})
+    known[fixture] = list(places)
+    try:
+        yield
+    except AssertionError:
+        config.stash.setdefault(SEEN, {})[fixture] = list(evidence.collect(places))
+        raise
+    finally:
+        del known[fixture]
+
+
+@pytest.fixture(scope="session")
+def crd(
+    cluster: Kubectl, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Kubectl:
+    """The cluster, with the definition of DirectoryStream as it is now."""
+    run = tmp_path_factory.getbasetemp()
+    if hasattr(request.config, "workerinput"):
+        run = run.parent  # the run's; each worker has one below it
+    with exclusive(run / "crd.lock"):
+        crd_up_to_date(cluster, tmp_path_factory.mktemp("helm-crd"))
+    return cluster
+
+
+@pytest.fixture(scope="module")
+def kubectl(cluster: Kubectl, request: pytest.FixtureRequest) -> Iterator[Kubectl]:
+    """kubectl in a namespace of this module's own."""
+    with own_namespace(cluster) as place, observed(request.config, "kubectl", place):
+        yield place
 
 
 @pytest.fixture(scope="session")
 def penstock(
-    cluster: Kubectl, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+    crd: Kubectl, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Penstock]:
     """Penstock, installed by Helm, with a Kafka, and claims and a desk in the streams' namespace."""
-    stash = request.config.stash
-    with namespaces(cluster) as here, ExitStack() as stack:
-        try:
-            stack.enter_context(installed(here, tmp_path_factory.mktemp("helm")))
-        except AssertionError:
-            stash[SEEN] = list(evidence.collect(here))
-            raise
-        stash[INSTALLATION] = here
+    home = tmp_path_factory.mktemp("helm")
+    with (
+        namespaces(crd, home) as here,
+        observed(request.config, "penstock", here.lab, here.system),
+        installed(here),
+    ):
         yield here
-        del stash[INSTALLATION]
 
 
 @pytest.fixture
@@ -65,8 +100,11 @@ def declare(penstock: Penstock) -> Iterator[Callable[..., Stream]]:
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Add to the report of a failure what the cluster shows."""
     report = yield
-    if report.failed and "penstock" in getattr(item, "fixturenames", ()):
-        here = item.config.stash.get(INSTALLATION, None)
-        seen = item.config.stash.get(SEEN, []) if here is None else evidence.collect(here)
-        report.sections += [(f"cluster: {title}", text) for title, text in seen]
+    if report.failed:
+        fixtures = getattr(item, "fixturenames", ())
+        places, gone = item.config.stash.get(PLACES, {}), item.config.stash.get(SEEN, {})
+        exhibits = [one for name in fixtures if name in gone for one in gone[name]]
+        exhibits += evidence.collect([one for name in fixtures for one in places.get(name, ())])
+        report.sections += [(f"cluster: {one.title}", one.short) for one in exhibits]
+        evidence.write(exhibits, f"{item.nodeid} {report.when}")
     return report

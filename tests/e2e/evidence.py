@@ -1,29 +1,66 @@
-"""What there is to see of an installation when a test has failed: resources, Events and logs."""
+"""What there is to see of namespaces when a test has failed: resources, Events and logs.
 
-from collections.abc import Iterator
+A failed test has it in its report, logs shortened. With E2E_EVIDENCE, a directory gets all of it, in files, a
+directory for each test: what a public workflow keeps.
+"""
+
+import os
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from tests.cluster import Kubectl
-from tests.e2e.installed import Penstock
 
+VARIABLE = "E2E_EVIDENCE"
 TAIL = 60
-"""Lines of each container's log."""
+"""Lines of each container's log in a report."""
+MOST_LINES = 20_000
+"""Lines of each container's log in a file."""
 
 
-def collect(penstock: Penstock) -> Iterator[tuple[str, str]]:
-    """Give titles and texts, the more telling ones first."""
-    lab, system = penstock.lab, penstock.system
-    yield "streams", _said(lab, "get", "dstream", "-o", "yaml", "--show-managed-fields=false")
-    yield "events", _said(lab, "get", "events", "--sort-by=.lastTimestamp")
-    for title, kubectl in (("lab", lab), ("system", system)):
-        yield (
-            f"objects of the {title}",
-            _said(kubectl, "get", "deployments,jobs,pods,persistentvolumeclaims,services", "-o", "wide"),
-        )
-    containers = [one for kubectl in (system, lab) for one in _containers(kubectl)]
+@dataclass(frozen=True)
+class Exhibit:
+    """Something that was seen, as text. Of a log the end matters most."""
+
+    title: str
+    text: str
+    log: bool = False
+
+    @property
+    def short(self) -> str:
+        lines = self.text.splitlines(keepends=True)
+        return "".join(lines[-TAIL:]) if self.log else self.text
+
+
+def collect(namespaces: Sequence[Kubectl]) -> Iterator[Exhibit]:
+    """Look at them now; the more telling things come first. Nothing here reads a Secret."""
+    for kubectl in namespaces:
+        place = f"in {kubectl.namespace}"
+        yield Exhibit(f"streams {place}", _said(kubectl, "get", "dstream", "-o", "yaml"))
+        yield Exhibit(f"events {place}", _said(kubectl, "get", "events", "--sort-by=.lastTimestamp"))
+        kinds = "deployments,replicasets,jobs,pods,persistentvolumeclaims,services"
+        yield Exhibit(f"objects {place}", _said(kubectl, "get", kinds, "-o", "wide"))
+        yield Exhibit(f"pods {place}", _said(kubectl, "describe", "pods"), log=True)
+    containers = [one for kubectl in namespaces for one in _containers(kubectl)]
     with ThreadPoolExecutor(4) as pool:
         yield from pool.map(_log, containers)
+
+
+def write(exhibits: Iterable[Exhibit], test: str) -> None:
+    """Write files below the directory that E2E_EVIDENCE names, if it names one."""
+    if not os.environ.get(VARIABLE):
+        return
+    directory = Path(os.environ[VARIABLE], _file_name(test))
+    directory.mkdir(parents=True, exist_ok=True)
+    for exhibit in exhibits:
+        (directory / f"{_file_name(exhibit.title)}.txt").write_text(exhibit.text, "utf-8")
+
+
+def _file_name(text: str) -> str:
+    return re.sub(r"[^\w.-]+", "-", text).strip("-")[-150:]
 
 
 def _containers(kubectl: Kubectl) -> Iterator[tuple[Kubectl, str, str, bool]]:
@@ -35,11 +72,12 @@ def _containers(kubectl: Kubectl) -> Iterator[tuple[Kubectl, str, str, bool]]:
                 yield kubectl, pod["metadata"]["name"], one["name"], True
 
 
-def _log(container: tuple[Kubectl, str, str, bool]) -> tuple[str, str]:
+def _log(container: tuple[Kubectl, str, str, bool]) -> Exhibit:
     kubectl, pod, name, previous = container
     options = ["--previous"] if previous else []
     title = f"log of {pod}/{name}" + (" before it was restarted" if previous else "")
-    return title, _said(kubectl, "logs", pod, "-c", name, f"--tail={TAIL}", *options)
+    said = _said(kubectl, "logs", pod, "-c", name, f"--tail={MOST_LINES}", *options)
+    return Exhibit(title, said, log=True)
 
 
 def _said(kubectl: Kubectl, *arguments: str) -> str:

@@ -1,4 +1,4 @@
-"""Penstock as people have it: installed by Helm beside a Kafka, for namespaces that take restricted pods.
+"""Penstock as people have it: installed by Helm, for namespaces that take restricted pods.
 
 Nothing here speaks to anything but the cluster of a kubeconfig, by `kubectl` and `helm`. The images have
 to be there: `make e2e` builds them.
@@ -10,22 +10,26 @@ import subprocess
 import urllib.request
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tests.cluster import Answer, Kubectl
-from tests.e2e.kafka import ClusterKafka, manifests
+from tests.e2e.forwarding import forwarded
+from tests.e2e.kafka import ClusterKafka
+from tests.e2e.pods import alive, force_delete, pods_of
+from tests.e2e.registry import Registry
 from tests.streams import laid_over
 from tests.waiting import eventually
 
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "charts/penstock"
 CRD = CHART / "files/crds/directorystreams.yaml"
+CRD_NAME = "directorystreams.penstock.dev"
 
 RELEASE = "penstock"
-OPERATOR = "app.kubernetes.io/component=operator"
+OPERATOR = f"{RELEASE}-operator"
 POLL_SECONDS = 0.5
 SMALL = {"requests": {"cpu": "10m", "memory": "64Mi"}, "limits": {"memory": "512Mi"}}
 """So that many pods find room on a small node."""
@@ -198,9 +202,7 @@ class Stream:
 
     def pods(self, side: str = "downloader") -> list[dict[str, Any]]:
         """Its pods, those that are ending included."""
-        labels = self.deployment(side)["spec"]["selector"]["matchLabels"]
-        chosen = ",".join(f"{key}={value}" for key, value in labels.items())
-        return self.lab("get", "pods", "-l", chosen, "-o", "json").object["items"]
+        return pods_of(self.lab, f"{self.name}-{side}")
 
     def until_replicas(self, number: int, timeout: float = 90) -> None:
         """Wait until it has exactly so many downloaders: wanted, there and ready."""
@@ -208,8 +210,7 @@ class Stream:
         def settled() -> bool:
             spec, status = self.deployment()["spec"], self.status
             wanted, ready = status["desiredReplicas"], status["readyReplicas"]
-            pods = sum(not pod["metadata"].get("deletionTimestamp") for pod in self.pods())
-            return (spec["replicas"], wanted, ready, pods) == (number,) * 4
+            return (spec["replicas"], wanted, ready, len(alive(self.pods()))) == (number,) * 4
 
         eventually(
             settled,
@@ -225,14 +226,60 @@ class Stream:
 
 
 @dataclass(frozen=True)
-class Penstock:
-    """An installation: the operator in one namespace, its streams in another one."""
+class Release:
+    """The chart in a namespace. Each command of Helm has directories of its own, below `home`."""
 
-    cluster: Kubectl
+    system: Kubectl
+    home: Path
+
+    def install(self, values: Mapping[str, Any], chart: Path = CHART) -> None:
+        self._helm("install", RELEASE, str(chart), values=values)
+
+    def upgrade(self, values: Mapping[str, Any], chart: Path = CHART) -> None:
+        self._helm("upgrade", RELEASE, str(chart), values=values)
+
+    def uninstall(self) -> None:
+        self._helm("uninstall", RELEASE, "--ignore-not-found")
+
+    def _helm(self, *arguments: str, values: Mapping[str, Any] | None = None) -> None:
+        place = ("--namespace", self.system.namespace)
+        helm(self.system.kubeconfig, self.home, *arguments, *place, values=values)
+
+
+@dataclass(frozen=True)
+class Penstock:
+    """An installation: operator, registry and perhaps a Kafka in one namespace, streams in another one."""
+
     system: Kubectl
     lab: Kubectl
+    release: Release
     kafka: ClusterKafka
-    desk: Desk
+
+    @property
+    def cluster(self) -> Kubectl:
+        """kubectl for what is in no namespace, or in any."""
+        return Kubectl(self.system.kubeconfig)
+
+    @property
+    def desk(self) -> Desk:
+        return Desk(self.lab)
+
+    @property
+    def registry(self) -> Registry:
+        return Registry(self.system, f"{RELEASE}-registry")
+
+    def values(self, **changes: Any) -> dict[str, Any]:
+        """Values of the chart, for a cluster that has the CRD."""
+        given = {
+            "crd": {"install": False},
+            "operator": {
+                "namespaces": [self.lab.namespace],
+                "readSeconds": 2,
+                "resources": {"requests": {"cpu": "50m"}},
+            },
+            "streams": {"uploader": {"resources": SMALL}, "downloader": {"resources": SMALL}},
+        }
+        return laid_over(given, changes)
 
     def spec(self, name: str, **changes: Any) -> dict[str, Any]:
         """A stream that makes its topic, and reads and writes directories of its own name."""
@@ -258,47 +305,38 @@ class Penstock:
         return Stream(self.lab, name)
 
     def operator_pods(self) -> list[dict[str, Any]]:
-        return self.system("get", "pods", "-l", OPERATOR, "-o", "json").object["items"]
+        return pods_of(self.system, OPERATOR)
 
     def operator_log(self) -> list[str]:
         """What the operator that runs now has said."""
-        said = self.system("logs", f"deployment/{RELEASE}-operator", "--tail=-1")
+        said = self.system("logs", f"deployment/{OPERATOR}", "--tail=-1")
         assert said.ok, said.err
         return said.out.splitlines()
 
     def kill_operator(self) -> None:
-        """End its pod with SIGKILL, and have it forgotten."""
-        gone = self.system("delete", "pod", "-l", OPERATOR, "--grace-period=0", "--force")
-        assert gone.ok, gone.err
+        """Have its pod forgotten, and what runs in it killed."""
+        force_delete(self.system, *(pod["metadata"]["name"] for pod in self.operator_pods()))
 
     def operator_ready(self) -> None:
-        waited = self.system("rollout", "status", f"deployment/{RELEASE}-operator", "--timeout=90s")
+        waited = self.system("rollout", "status", f"deployment/{OPERATOR}", "--timeout=90s")
         assert waited.ok, waited.err
 
     @contextmanager
     def metrics(self) -> Iterator["Metrics"]:
         """The operator's metrics, through a port-forward."""
-        command = ["port-forward", f"deployment/{RELEASE}-operator", ":8651", "--address=127.0.0.1"]
-        process = self.system.start(*command)
-        try:
-            assert process.stdout is not None
-            said = process.stdout.readline()
-            assert "Forwarding from 127.0.0.1:" in said, f"kubectl port-forward said: {said!r}"
-            yield Metrics(int(said.split("127.0.0.1:")[1].split()[0]))
-        finally:
-            process.terminate()
-            process.communicate()
+        with forwarded(self.system, f"deployment/{OPERATOR}", "metrics") as url:
+            yield Metrics(url)
 
 
 @dataclass(frozen=True)
 class Metrics:
-    """What Prometheus reads, at a port of this machine."""
+    """What Prometheus reads, at an address of this machine."""
 
-    port: int
+    url: str
 
     def sum(self, name: str) -> float:
         """The sum of all series of this name."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=10) as answer:
+        with urllib.request.urlopen(f"{self.url}/metrics", timeout=10) as answer:
             lines = answer.read().decode().splitlines()
         return sum(
             float(line.rpartition(" ")[2]) for line in lines if line.split("{")[0].split()[:1] == [name]
@@ -333,49 +371,60 @@ def restricted_namespace(cluster: Kubectl, name: str) -> Iterator[Kubectl]:
 
 
 @contextmanager
-def namespaces(cluster: Kubectl) -> Iterator[Penstock]:
-    """The place for an installation, where nothing is yet."""
+def namespaces(cluster: Kubectl, home: Path, kafka: ClusterKafka | None = None) -> Iterator[Penstock]:
+    """The place for an installation, where nothing is yet; with another one's Kafka, or the chart's own."""
     run = uuid.uuid4().hex[:6]
     with (
         restricted_namespace(cluster, f"e2e-{run}-system") as system,
         restricted_namespace(cluster, f"e2e-{run}-lab") as lab,
     ):
-        yield Penstock(cluster, system, lab, ClusterKafka(system), Desk(lab))
+        own = ClusterKafka(system, f"{RELEASE}-kafka")
+        yield Penstock(system, lab, Release(system, home), kafka or own)
 
 
 @contextmanager
-def installed(penstock: Penstock, home: Path) -> Iterator[None]:
-    """Install the chart as docs/operator.md says, a Kafka, and what streams need; leave nothing at the end.
+def installed(penstock: Penstock) -> Iterator[None]:
+    """Install the chart as docs/operator.md says, with its Kafka, and what streams need.
 
-    A cluster has one CRD. One that is there already belongs to all who use the cluster: it is brought up to
-    date, and stays.
+    Leaves nothing at the end but the cluster's CRD, which has to be there before.
     """
-    cluster, system, lab = penstock.cluster, penstock.system, penstock.lab
-    with ExitStack() as stack:
-        apply(system, *manifests(penstock.kafka))
-        penstock.desk.start()
-        there = cluster("get", "crd", "directorystreams.penstock.dev").ok
-        if there:
-            updated = cluster("apply", "--server-side", "--force-conflicts", "-f", str(CRD))
-            assert updated.ok, updated.err
-        values = {
-            "crd": {"install": not there},
-            "operator": {
-                "namespaces": [lab.namespace],
-                "readSeconds": 2,
-                "resources": {"requests": {"cpu": "50m"}},
-            },
-            "streams": {"uploader": {"resources": SMALL}, "downloader": {"resources": SMALL}},
-        }
-        place = ("--namespace", system.namespace)
-        # `helm uninstall` must not come before the end of the streams, which the operator has to see.
-        stack.callback(helm, cluster.kubeconfig, home, "uninstall", RELEASE, *place)
-        stack.callback(_remove_streams, lab)
-        helm(cluster.kubeconfig, home, "install", RELEASE, str(CHART), *place, values=values)
+    penstock.desk.start()
+    try:
+        small = {"resources": {"requests": {"cpu": "50m"}}}
+        penstock.release.install(penstock.values(demoKafka={"enabled": True} | small, registry=small))
         penstock.operator_ready()
         penstock.kafka.wait_until_ready()
+        penstock.registry.wait_until_ready()
         penstock.desk.ready()
         yield
+    finally:
+        removed(penstock)
+
+
+def removed(penstock: Penstock) -> None:
+    """Take all streams away, and then the release: the operator has to see the end of the streams."""
+    try:
+        _remove_streams(penstock.lab)
+    finally:
+        penstock.release.uninstall()
+
+
+def crd_up_to_date(cluster: Kubectl, home: Path) -> None:
+    """Let the cluster have our CRD; it has one, which belongs to all who use the cluster, and stays.
+
+    Where there is none, a release brings it, and leaves it behind.
+    """
+    if cluster("get", "crd", CRD_NAME).ok:
+        updated = cluster("apply", "--server-side", "--force-conflicts", "-f", str(CRD))
+        assert updated.ok, updated.err
+    else:
+        with restricted_namespace(cluster, f"e2e-{uuid.uuid4().hex[:6]}-crd") as system:
+            release = Release(system, home)
+            release.install({})
+            release.uninstall()
+    established = cluster("wait", "--for=condition=Established", f"crd/{CRD_NAME}", "--timeout=30s")
+    assert established.ok, established.err
+    eventually(lambda: cluster("get", "dstream").ok, 30, "the API server serves DirectoryStreams")
 
 
 def _remove_streams(lab: Kubectl) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from tests.cluster import Kubectl
+from tests.e2e.pods import alive, kill, pods_of
 from tests.images.pods import container_state, pod_spec
 from tests.waiting import eventually
 
@@ -112,15 +113,8 @@ class ClusterKafka:
 
     def kill(self) -> None:
         """Let Kafka's processes die as by kill -9; the kubelet starts them again, with their data."""
-        before = self._restarts()
-        code = (
-            "import os, signal\n"
-            "for pid in {int(name) for name in os.listdir('/proc') if name.isdigit()} - {os.getpid()}:\n"
-            "    if b'kafka.Kafka' in open(f'/proc/{pid}/cmdline', 'rb').read(): os.kill(pid, signal.SIGKILL)"
-        )
-        # Java's guard has the same words in its command line. The answer may be lost with the container.
-        self.kubectl("exec", f"deployment/{self.name}", "--", "python", "-c", code)
-        eventually(lambda: self._restarts() > before, timeout=60, describe=self.evidence)
+        (pod,) = alive(pods_of(self.kubectl, self.name))
+        kill(self.kubectl, pod["metadata"]["name"])
 
     def wait_until_ready(self) -> None:
         """Return when it answers under the name that it advertises."""
@@ -128,28 +122,19 @@ class ClusterKafka:
 
     def evidence(self) -> str:
         """What there is to see when it does not do what it should."""
-        selector = f"app.kubernetes.io/name={self.name}"
         return "\n".join(
             f"$ kubectl {' '.join(arguments)}\n{answer.out or answer.err}"
             for arguments in (
                 ("get", "pods,pvc,endpoints", "-o", "wide"),
-                ("describe", "pods", "-l", selector),
-                ("logs", "-l", selector, "--tail=40"),
+                *(("describe", "pod", pod["metadata"]["name"]) for pod in pods_of(self.kubectl, self.name)),
+                ("logs", f"deployment/{self.name}", "--tail=40"),
             )
             for answer in [self.kubectl(*arguments)]
         )
 
-    def _pods(self) -> list[dict[str, Any]]:
-        found = self.kubectl("get", "pods", "-l", f"app.kubernetes.io/name={self.name}", "-o", "json")
-        return [pod for pod in found.object["items"] if "deletionTimestamp" not in pod["metadata"]]
-
-    def _restarts(self) -> int:
-        return sum(
-            status["restartCount"] for pod in self._pods() for status in pod["status"]["containerStatuses"]
-        )
-
     def _answers(self) -> bool:
-        if not any("running" in container_state(pod) for pod in self._pods()):
+        pods = alive(pods_of(self.kubectl, self.name))
+        if not any("running" in container_state(pod) for pod in pods):
             return False
         return self._ask("brokers") == [self.bootstrap_servers]
 

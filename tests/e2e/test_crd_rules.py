@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 import yaml
 from tests.cluster import Kubectl
-from tests.waiting import eventually
 
 from penstock_operator.resource import DirectoryStream
 from penstock_operator.resource.crd import structural_schema
@@ -42,12 +41,8 @@ MESSAGES = set(messages(structural_schema()))
 
 
 @pytest.fixture(scope="module")
-def api(kubectl: Kubectl) -> Kubectl:
+def api(crd: Kubectl, kubectl: Kubectl) -> Kubectl:
     """kubectl on a server that has the committed CRD."""
-    crd = ROOT / "charts/penstock/files/crds/directorystreams.yaml"
-    applied = kubectl("apply", "--server-side", "--force-conflicts", "-f", str(crd))
-    assert applied.ok, applied.err
-    eventually(lambda: kubectl("get", "dstream").ok)
     return kubectl
 
 

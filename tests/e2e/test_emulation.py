@@ -26,7 +26,6 @@ from tests.cluster import Kubectl
 from tests.integration.operator import emulated_api_fields as ownership
 from tests.integration.operator.emulated_api import EmulatedApi
 from tests.integration.operator.emulated_api_store import Resource, Store
-from tests.waiting import eventually
 
 ROOT = Path(__file__).parents[2]
 CRD = ROOT / "charts/penstock/files/crds/directorystreams.yaml"
@@ -660,10 +659,7 @@ async def emulated() -> AsyncIterator[EmulatedApi]:
 
 
 @pytest.fixture
-def real(kubectl: Kubectl) -> Kubectl:
-    applied = kubectl("apply", "--server-side", "--force-conflicts", "-f", str(CRD))
-    assert applied.ok, applied.err
-    eventually(lambda: kubectl("get", "dstream").ok)
+def real(crd: Kubectl, kubectl: Kubectl) -> Kubectl:
     return kubectl
 
 

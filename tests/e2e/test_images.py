@@ -74,11 +74,9 @@ print(json.dumps({
 
 
 @pytest.fixture(scope="module")
-def api(kubectl: Kubectl) -> Kubectl:
+def api(crd: Kubectl, kubectl: Kubectl) -> Kubectl:
     """kubectl in a namespace that takes restricted pods only, where the operator may do its work."""
     restrict(kubectl)
-    crd = ROOT / "charts/penstock/files/crds/directorystreams.yaml"
-    assert kubectl("apply", "--server-side", "--force-conflicts", "-f", str(crd)).ok
     assert kubectl("create", "serviceaccount", "operator").ok
     account = f"--serviceaccount={kubectl.namespace}:operator"
     assert kubectl("create", "rolebinding", "operator", "--clusterrole=cluster-admin", account).ok

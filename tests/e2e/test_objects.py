@@ -67,11 +67,8 @@ pytestmark = [pytest.mark.cluster, pytest.mark.xdist_group("objects")]
 
 
 @pytest.fixture(scope="module")
-def api(kubectl: Kubectl) -> Kubectl:
+def api(crd: Kubectl, kubectl: Kubectl) -> Kubectl:
     """kubectl in a namespace that takes restricted pods only, on a server that has the CRD."""
-    crd = ROOT / "charts/penstock/files/crds/directorystreams.yaml"
-    assert kubectl("apply", "--server-side", "--force-conflicts", "-f", str(crd)).ok
-    eventually(lambda: kubectl("get", "dstream").ok)
     levels = [f"pod-security.kubernetes.io/{mode}=restricted" for mode in ("enforce", "warn")]
     assert kubectl("label", "namespace", kubectl.namespace, "--overwrite", *levels).ok
     return kubectl

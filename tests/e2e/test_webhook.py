@@ -130,11 +130,8 @@ def served(tmp_path_factory: pytest.TempPathFactory, authority: Authority) -> It
 
 
 @pytest.fixture(scope="module")
-def api(kubectl: Kubectl, authority: Authority, served: Served) -> Iterator[Kubectl]:
+def api(crd: Kubectl, kubectl: Kubectl, authority: Authority, served: Served) -> Iterator[Kubectl]:
     """kubectl in a namespace whose labelled pods meet the webhook, and with a stream called simulation."""
-    crd = ROOT / "charts/penstock/files/crds/directorystreams.yaml"
-    assert kubectl("apply", "--server-side", "--force-conflicts", "-f", str(crd)).ok
-    eventually(lambda: kubectl("get", "dstream").ok)
     body = yaml.safe_load((EXAMPLES / "sidecar.yaml").read_text("utf-8"))
     body["metadata"]["namespace"] = kubectl.namespace
     made = kubectl("apply", "--server-side", "-o", "json", "-f", "-", given=body)
