@@ -95,6 +95,16 @@ app.kubernetes.io/component: kafka
 {{- printf "%s-kafka" (include "penstock.fullname" .) -}}
 {{- end -}}
 
+{{/* What the pods of streams are found by, as a label selector; the operator gives them these labels. */}}
+{{- define "penstock.streams.selector" -}}
+matchLabels:
+  app.kubernetes.io/name: penstock
+matchExpressions:
+  - key: app.kubernetes.io/component
+    operator: In
+    values: [uploader, downloader]
+{{- end -}}
+
 {{/* The name that the demo Kafka tells its clients. */}}
 {{- define "penstock.kafka.host" -}}
 {{- printf "%s.%s.svc" (include "penstock.kafka.name" .) .Release.Namespace -}}

@@ -1,6 +1,6 @@
 {{/* What a schema cannot say so that it helps: values that contradict each other. */}}
 {{- define "penstock.validate" -}}
-{{- range $name := list "registry" "demoKafka" -}}
+{{- range $name := list "registry" "demoKafka" "dashboards" "monitoring" "networkPolicies" -}}
 {{- if not (kindIs "map" (index $.Values $name)) -}}
 {{- fail (printf "the values have no %s. Those of an older chart, which --reuse-values takes as they are, know nothing of it: upgrade with --reset-then-reuse-values (Helm 3.14 or newer) instead, or give your values again with --values" $name) -}}
 {{- end -}}

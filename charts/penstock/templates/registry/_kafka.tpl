@@ -35,16 +35,16 @@ true
 {{- $properties | toJson -}}
 {{- end -}}
 
-{{/* Variables that say which Kafka, and as whom. */}}
+{{/* Variables that say which Kafka, and as whom. Kubernetes takes $(NAME) for a reference to another one. */}}
 {{- define "penstock.registry.kafka" -}}
 - name: PENSTOCK_BOOTSTRAP_SERVERS
   value: {{ include "penstock.registry.bootstrapServers" . | quote }}
 - name: PENSTOCK_KAFKA
-  value: {{ include "penstock.registry.properties" . | quote }}
+  value: {{ include "penstock.registry.properties" . | replace "$" "$$" | quote }}
 {{- with .Values.registry.kafka.authSecretRef }}
 - name: PENSTOCK_SASL_USERNAME
   {{- if .username }}
-  value: {{ .username | quote }}
+  value: {{ .username | replace "$" "$$" | quote }}
   {{- else }}
   valueFrom:
     secretKeyRef:
