@@ -7,7 +7,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from hypothesis import HealthCheck, given, settings
-from sqlalchemy import delete, text
+from sqlalchemy import create_engine, delete, make_url, text
 from sqlalchemy.exc import DataError
 from tests.postgres_server import PostgresServer
 from tests.registry_history import BEGINNING, END, tellings
@@ -99,6 +99,22 @@ def test_a_server_that_is_too_old_is_refused(postgres: str, monkeypatch: pytest.
     monkeypatch.setattr(database, "POSTGRESQL_MINIMUM", 99)
     with Store(postgres) as store, pytest.raises(DatabaseRefused, match="needs 99 or newer"):
         store.migrate()
+
+
+@pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1"])
+def test_a_database_that_cannot_hold_every_name_is_refused(postgres: str, encoding: str) -> None:
+    """SQL_ASCII is what initdb chooses where no locale is set."""
+    other = f"{make_url(postgres).database}_other"
+    admin = create_engine(postgres, isolation_level="AUTOCOMMIT")
+    with admin.connect() as connection:
+        options = f"ENCODING '{encoding}' LOCALE 'C' TEMPLATE template0"
+        connection.execute(text(f'CREATE DATABASE "{other}" {options}'))
+        with Store(make_url(postgres).set(database=other)) as store:
+            for _ in range(2):
+                with pytest.raises(DatabaseRefused, match=f"keeps text as {encoding}.*ENCODING 'UTF8'"):
+                    store.migrate()
+        connection.execute(text(f'DROP DATABASE "{other}"'))
+    admin.dispose()
 
 
 def uploaded() -> FileUploaded:

@@ -17,7 +17,7 @@ class DatabaseUnavailable(PenstockError):
 
 
 class DatabaseRefused(PenstockError):
-    """The database is too old, or was made by a newer registry. Nothing was changed."""
+    """The database is too old, is not UTF-8, or was made by a newer registry. Nothing was changed."""
 
 
 class WebServerEnded(PenstockError):

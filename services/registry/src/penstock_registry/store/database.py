@@ -93,11 +93,27 @@ def connect(url: str | URL, *, stopping: Callable[[], bool] = lambda: False) -> 
         said |= _NETWORK | named | {"options": f"{limits} {named.get('options', '')}".strip()}
         connection = PatientConnection.connect(*given, **said)
         connection.patience = patience
+        try:
+            _refuse_encoding(connection)
+        except DatabaseRefused:
+            connection.close()
+            raise
         return connection
 
     event.listen(engine, "begin", _begin_postgresql)
     event.listen(engine, "checkin", _await_ping)
     return engine
+
+
+def _refuse_encoding(connection: PatientConnection) -> None:
+    """Raise DatabaseRefused for a PostgreSQL database that cannot hold every path."""
+    # Asked before SQLAlchemy's own first question, whose answer would be bytes.
+    encoding = connection.info.parameter_status("server_encoding")
+    if encoding != "UTF8":
+        raise DatabaseRefused(
+            f"the database {connection.info.dbname} keeps text as {encoding}, which cannot hold every file's "
+            "name: name one that was made with CREATE DATABASE ... ENCODING 'UTF8' TEMPLATE template0"
+        )
 
 
 def patience_of(engine: Engine) -> Patience:
