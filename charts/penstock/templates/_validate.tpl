@@ -1,5 +1,6 @@
 {{/* What a schema cannot say so that it helps: values that contradict each other. */}}
 {{- define "penstock.validate" -}}
+{{- include "penstock.validate.elsewhere" . -}}
 {{- range $name := list "registry" "demoKafka" "dashboards" "monitoring" "networkPolicies" -}}
 {{- if not (kindIs "map" (index $.Values $name)) -}}
 {{- fail (printf "the values have no %s. Those of an older chart, which --reuse-values takes as they are, know nothing of it: upgrade with --reset-then-reuse-values (Helm 3.14 or newer) instead, or give your values again with --values" $name) -}}
@@ -70,6 +71,24 @@
 {{- if or .kafka.authSecretRef (kindIs "map" .kafka.tls) -}}
 {{- fail "registry.kafka says how to connect, and not where: give registry.kafka.bootstrapServers (the demo Kafka has neither passwords nor TLS)" -}}
 {{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "penstock.validate.elsewhere" -}}
+{{- range $path, $instead := include "penstock.elsewhere" . | fromYaml -}}
+{{- $at := $.Values -}}
+{{- $found := true -}}
+{{- range splitList "." $path -}}
+{{- if and $found (kindIs "map" $at) -}}
+{{- $found = hasKey $at . -}}
+{{- $at = index $at . -}}
+{{- else -}}
+{{- $found = false -}}
+{{- end -}}
+{{- end -}}
+{{- if $found -}}
+{{- fail (printf "there is no value %s: %s" $path $instead) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
