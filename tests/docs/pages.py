@@ -107,7 +107,9 @@ class Block:
                 yield from typed()
                 command, shown, began = [line.removeprefix(_PROMPT)], [], number
             elif not command:
-                raise MarkError(f"{self.page}:{number}: a console block begins with a `$ `, not with {line!r}")
+                raise MarkError(
+                    f"{self.page}:{number}: a console block begins with a `$ `, not with {line!r}"
+                )
             else:
                 shown.append(line)
         yield from typed()
@@ -172,7 +174,12 @@ def read(name: str, text: str) -> Page:
         elif token.type == "inline":
             codes = (child.content for child in token.children or () if child.type == "code_inline")
             inline += ((where, code) for code in codes)
-        if (marks or before) and token.type not in ("html_block", "fence", "list_item_open", "bullet_list_open"):
+        if (marks or before) and token.type not in (
+            "html_block",
+            "fence",
+            "list_item_open",
+            "bullet_list_open",
+        ):
             raise MarkError(f"{where}: a comment says {[*marks, *before]}, but no block follows it")
     if marks or before:
         raise MarkError(f"{name}: a comment at its end says {[*marks, *before]}, but no block follows it")

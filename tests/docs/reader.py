@@ -23,12 +23,14 @@ UNTIL_CTRL_C = {
     r"penstock registry\b": r"the page is at",
     r"penstock broker\b": r"^ready: ",
     r"penstock demo\b.*--keep-running": r"keeps running until Ctrl-C",
-    r"penstock status\b.*--watch": r"(?i)^streams?\b",
+    r"penstock status\b.*--watch": r"^ *(Stream|Services)\b",
     r"kubectl\b.*\bport-forward\b": r"^Forwarding from",
 }
 """Commands that end with Ctrl-C, beside which the page goes on."""
 
-LOOKS = r"penstock (verify|status|ledger)\b|curl\b|ls\b|find\b|cat\b|b3sum\b|kubectl\b.* (get|describe|logs)\b"
+LOOKS = (
+    r"penstock (verify|status|ledger)\b|curl\b|ls\b|find\b|cat\b|b3sum\b|kubectl\b.* (get|describe|logs)\b"
+)
 """Commands of which it may be too early: somebody would look again."""
 
 SECONDS = 90

@@ -133,7 +133,9 @@ def test_penstock_has_the_commands_and_options_that_the_docs_name(where, line):
     words = shlex.split(line, comments=True)
     command = penstock.get_command(None, words[1])  # type: ignore[arg-type]
     assert command is not None, f"{where}: there is no penstock {words[1]}"
-    known = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
+    known = {
+        option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)
+    }
     known |= {"--help"}
     asked = {word.split("=")[0] for word in words if word.startswith("--")}
     assert asked <= known, where
