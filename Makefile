@@ -14,6 +14,8 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 NOT_LOCKED := $(foreach d,chunkproto servicekit uploader downloader registry operator,--no-emit-package penstock-$d) --no-emit-package penstock
 # Each image has a lock of its own, and so has what their build stages need. All take their versions from dev.lock.
 IMAGES := uploader downloader registry operator broker
+# What only tests/e2e runs.
+TEST_IMAGES := test-postgres test-prometheus
 BUILD ?= docker build
 LOAD ?=
 VERSION = $(shell sed -n 's/^version = "\(.*\)"$$/\1/p' cli/pyproject.toml)
@@ -51,14 +53,22 @@ test-long: install ## Run the tests that take gigabytes or many minutes
 
 .PHONY: test-cluster
 test-cluster: install ## Run the tests that need a Kubernetes cluster (E2E_KUBECONFIG names its kubeconfig)
-	$(BIN)/python -m pytest -m cluster
+	$(BIN)/python -m pytest -m "cluster and not two_nodes"
 
 .PHONY: e2e
-e2e: install ## Build the images, load them (LOAD='kind load docker-image'), and run tests/e2e on E2E_KUBECONFIG's cluster
-	@test -n "$$E2E_KUBECONFIG" || { echo "make e2e needs a Kubernetes cluster: set E2E_KUBECONFIG to its kubeconfig" >&2; exit 2; }
-	@$(MAKE) --no-print-directory images
-	@test -z '$(LOAD)' || $(LOAD) $(IMAGES:%=penstock/%:$(VERSION))
-	$(BIN)/python -m pytest -m cluster tests/e2e
+e2e: install ## Run tests/e2e on a cluster made for it with kind, or on E2E_KUBECONFIG's with images by BUILD and LOAD
+ifeq ($(E2E_KUBECONFIG),)
+	@IMAGES='$(IMAGES) $(TEST_IMAGES)' tests/e2e/kind/run $(BIN)/python -m pytest -m cluster tests/e2e
+else
+	@$(MAKE) --no-print-directory images IMAGES='$(IMAGES) $(TEST_IMAGES)'
+	@test -z '$(LOAD)' || $(LOAD) $(patsubst %,penstock/%:$(VERSION),$(IMAGES) $(TEST_IMAGES))
+	@# It may have one node, and a network that knows no NetworkPolicies.
+	$(BIN)/python -m pytest -m "cluster and not two_nodes" tests/e2e
+endif
+
+.PHONY: kind
+kind: ## Make the cluster of `make e2e`, with all images, and leave it (CONTRIBUTING.md says what for)
+	@KEEP=1 IMAGES='$(IMAGES) $(TEST_IMAGES)' tests/e2e/kind/run true
 
 .PHONY: test-portable
 test-portable: install ## Run the tests of what also runs on Windows and macOS
