@@ -9,9 +9,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from reference import cli
-
 from penstock_operator.resource.__main__ import generated as operator_files
+from reference import chart, cli
 from servicekit.events import page as events
 
 ROOT = Path(__file__).parents[1]
@@ -22,7 +21,7 @@ def pages(root: Path = ROOT) -> dict[Path, str]:
     docs = Path("docs")
     files = {docs / "reference/cli.md": cli.page(), docs / "events.md": events.page()}
     files |= {docs / "schemas" / name: text for name, text in events.schema_files().items()}
-    files |= operator_files(root)
+    files |= chart.pages(root) | operator_files(root)
     return files
 
 

@@ -23,8 +23,7 @@ def test_only_what_differs_is_written_and_schemas_of_no_event_go(tmp_path: Path)
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_text(text, "utf-8")
     (tmp_path / "operator").symlink_to(ROOT / "operator")
-    (tmp_path / "charts/penstock/values.yaml").unlink(missing_ok=True)
-    for file in ("values.yaml", "Chart.yaml"):
+    for file in ("values.yaml", "values.schema.json", "Chart.yaml"):
         (tmp_path / "charts/penstock" / file).write_bytes((ROOT / "charts/penstock" / file).read_bytes())
     cli, old = Path("docs/reference/cli.md"), Path("docs/schemas/dev.penstock.file.lost.json")
     (tmp_path / cli).write_text("old", "utf-8")
