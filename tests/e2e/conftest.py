@@ -12,36 +12,17 @@ E2E_EVIDENCE names a directory that gets them, too, in full.
 """
 
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
 from tests.cluster import Kubectl, cluster, own_namespace
 from tests.e2e import evidence
+from tests.e2e.evidence import observed
 from tests.e2e.installed import Penstock, Stream, crd_up_to_date, installed, namespaces
 
 from penstock.broker.cache import exclusive
 
 __all__ = ["cluster"]
-
-PLACES = pytest.StashKey[dict[str, list[Kubectl]]]()
-"""Namespaces by the fixture that made them, as long as they are there."""
-SEEN = pytest.StashKey[dict[str, list[evidence.Exhibit]]]()
-"""What there was to see when a fixture failed, whose namespaces are gone now."""
-
-
-@contextmanager
-def observed(config: pytest.Config, fixture: str, *places: Kubectl) -> Iterator[None]:
-    """Let the reports of tests that use the fixture show these namespaces, should they fail."""
-    known = config.stash.setdefault(PLACES, {})
-    known[fixture] = list(places)
-    try:
-        yield
-    except AssertionError:
-        config.stash.setdefault(SEEN, {})[fixture] = list(evidence.collect(places))
-        raise
-    finally:
-        del known[fixture]
 
 
 @pytest.fixture(scope="session")
@@ -101,10 +82,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     """Add to the report of a failure what the cluster shows."""
     report = yield
     if report.failed:
-        fixtures = getattr(item, "fixturenames", ())
-        places, gone = item.config.stash.get(PLACES, {}), item.config.stash.get(SEEN, {})
-        exhibits = [one for name in fixtures if name in gone for one in gone[name]]
-        exhibits += evidence.collect([one for name in fixtures for one in places.get(name, ())])
+        exhibits = evidence.about(item.config, getattr(item, "fixturenames", ()))
         report.sections += [(f"cluster: {one.title}", one.short) for one in exhibits]
         evidence.write(exhibits, f"{item.nodeid} {report.when}")
     return report

@@ -8,10 +8,12 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
 from tests.cluster import Kubectl
 
 VARIABLE = "E2E_EVIDENCE"
@@ -33,6 +35,33 @@ class Exhibit:
     def short(self) -> str:
         lines = self.text.splitlines(keepends=True)
         return "".join(lines[-TAIL:]) if self.log else self.text
+
+
+_PLACES = pytest.StashKey[dict[str, list[Kubectl]]]()
+"""Namespaces by the fixture that made them, as long as they are there."""
+_SEEN = pytest.StashKey[dict[str, list[Exhibit]]]()
+"""What there was to see when a fixture failed, whose namespaces are gone now."""
+
+
+@contextmanager
+def observed(config: pytest.Config, fixture: str, *places: Kubectl) -> Iterator[None]:
+    """Let the reports of tests that use the fixture show these namespaces, should they fail."""
+    known = config.stash.setdefault(_PLACES, {})
+    known[fixture] = list(places)
+    try:
+        yield
+    except AssertionError:
+        config.stash.setdefault(_SEEN, {})[fixture] = list(collect(places))
+        raise
+    finally:
+        del known[fixture]
+
+
+def about(config: pytest.Config, fixtures: Sequence[str]) -> list[Exhibit]:
+    """Give what the namespaces of a test's fixtures show, or have shown when one of these failed."""
+    places, gone = config.stash.get(_PLACES, {}), config.stash.get(_SEEN, {})
+    before = [exhibit for name in fixtures for exhibit in gone.get(name, ())]
+    return [*before, *collect([place for name in fixtures for place in places.get(name, ())])]
 
 
 def collect(namespaces: Sequence[Kubectl]) -> Iterator[Exhibit]:
