@@ -43,9 +43,9 @@ demo: install ## Watch real files stream through a real Kafka
 
 .PHONY: test
 test: install ## Run all tests that need no cluster (a real Kafka included)
-	$(BIN)/python -m pytest -m "not long and not cluster" -n 4 --dist loadgroup --ignore tests/browser
+	$(BIN)/python -m pytest -m "not long and not cluster and not skaffold" -n 4 --dist loadgroup --ignore tests/browser
 	@# Apart: a browser's driver keeps an event loop running in its process, where no other can run.
-	$(BIN)/python -m pytest -m "not long and not cluster" -n 4 --dist loadgroup tests/browser
+	$(BIN)/python -m pytest -m "not long and not cluster and not skaffold" -n 4 --dist loadgroup tests/browser
 
 .PHONY: test-long
 test-long: install ## Run the tests that take gigabytes or many minutes
@@ -69,6 +69,10 @@ endif
 .PHONY: kind
 kind: ## Make the cluster of `make e2e`, with all images, and leave it (CONTRIBUTING.md says what for)
 	@KEEP=1 IMAGES='$(IMAGES) $(TEST_IMAGES)' tests/e2e/kind/run true
+
+.PHONY: test-skaffold
+test-skaffold: install ## Let Skaffold read skaffold.yaml and render the chart (needs skaffold and helm)
+	$(BIN)/python -m pytest -m skaffold tests/delivery
 
 .PHONY: test-portable
 test-portable: install ## Run the tests of what also runs on Windows and macOS
