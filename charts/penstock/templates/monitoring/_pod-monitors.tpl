@@ -1,6 +1,6 @@
 {{/* A PodMonitor: (dict "root" $ "part" "operator" "job" "penstock-operator" "selector" (dict ...)), for pods of this
-     namespace; "everywhere" true: of those that are looked after; "container": of this container alone; "stream": the pods' label
-     that says which stream they belong to. */}}
+     namespace; "everywhere" true: of those that are looked after; "container": of this container alone; "port": its name, if it
+     is not `metrics`; "stream": the pods' label that says which stream they belong to. */}}
 {{- define "penstock.podMonitor" -}}
 {{- $monitor := .root.Values.monitoring.podMonitor -}}
 apiVersion: monitoring.coreos.com/v1
@@ -27,7 +27,7 @@ spec:
     {{- end }}
   {{- end }}
   podMetricsEndpoints:
-    - port: metrics
+    - port: {{ .port | default "metrics" }}
       {{- with $monitor.interval }}
       interval: {{ . }}
       {{- end }}
@@ -37,7 +37,7 @@ spec:
       {{- end }}
       relabelings:
         {{- with .container }}
-        # Other containers of these pods may have a port of this name.
+        # Other containers of these pods are somebody else's.
         - action: keep
           sourceLabels: [__meta_kubernetes_pod_container_name]
           regex: {{ . }}
