@@ -123,7 +123,7 @@ def _streams(found: builders.Dashboard) -> builders.Dashboard:
     told = ("ready", "scaling_active", "partitions", "desired_replicas", "ready_replicas", "lag_records")
     return found.with_panel(
         rows(
-            "DirectoryStreams",
+            "Each DirectoryStream",
             "What the operator says of each. Not Ready: `kubectl describe dstream NAME`. Scaling held: "
             "Kafka cannot be read, or the stream is suspended, and the number of downloaders stays. Without "
             "Ready: suspended. A name leads to the stream in depth.",

@@ -161,7 +161,7 @@ def _streams(found: builders.Dashboard) -> builders.Dashboard:
     )
     return found.with_panel(
         rows(
-            "Streams",
+            "Streams and their destinations",
             "Each stream and each of its destinations. Failing: a destination rejected files, or the source "
             "cannot send them; the registry's page says which and why. Files wait: fine while they get "
             "fewer. Records waiting is the operator's count in Kafka, parts of unfinished files included. A "
@@ -193,7 +193,8 @@ def _flow(found: builders.Dashboard) -> builders.Dashboard:
         .with_panel(
             lines(
                 "Bytes per second",
-                "The same in bytes of files.",
+                "Bytes of files that Kafka has acknowledged, and bytes of files that became whole at each "
+                "destination.",
                 Query(promql.known_rate(up_bytes, "stream", where=_OURS), "{{stream}} → Kafka"),
                 Query(promql.known_rate(down_bytes, *_BOTH, where=_OURS), "{{stream}} → {{destination}}"),
                 unit=BYTES_PER_SECOND,
@@ -212,7 +213,8 @@ def _flow(found: builders.Dashboard) -> builders.Dashboard:
         .with_panel(
             lines(
                 "Bytes waiting",
-                "Bytes of these files.",
+                "Bytes of files that Kafka has and a destination has not answered, which it must fetch "
+                "before the topic's retention is over.",
                 Query(
                     promql.known("penstock_stream_lag_bytes", *_BOTH, where=_OURS),
                     "{{stream}} → {{destination}}",

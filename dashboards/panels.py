@@ -202,6 +202,7 @@ def heat(
         .color(heatmap.HeatmapColorOptions().mode(HeatmapColorMode.SCHEME).scheme("Blues").fill("dark-blue"))
         .y_axis(heatmap.YAxisConfig().unit(unit))
         .cell_gap(1)
+        .scale_distribution(common_builders.ScaleDistributionConfig().type(common.ScaleDistribution.LINEAR))
         .show_legend()
         .show_tooltip()
         .with_target(_target("A", Query(expr, "{{le}}")).range().format(PromQueryFormat.HEATMAP))
