@@ -125,7 +125,7 @@ class Page:
     """Code within lines of text: PAGE:LINE and the code."""
 
     def steps(self, place: Place) -> list[Command | File]:
-        """What a reader does who follows the page at a laptop, or at a cluster: there with all of its files."""
+        """What a reader of the page does at a laptop, or at a cluster; its files are at both."""
         here = [block for block in self.blocks if block.place == place or block.name]
         steps = [step for block in here for step in block.steps()]
         return steps if any(isinstance(step, Command) for step in steps) else []

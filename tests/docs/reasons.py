@@ -1,17 +1,17 @@
-"""Why a block of the docs is not run, or not checked: `<!-- not run: REASON -->`, `<!-- not checked: REASON -->`.
+"""Why a block of the docs is `<!-- not run: REASON -->`, or `<!-- not checked: REASON -->`.
 
 The lists are closed. Whoever needs another reason adds it here, with what is missing and who looks instead.
 """
 
 NOT_RUN = {
-    "Windows": "Tests run on Linux; the public workflow runs the portable ones on Windows by `make test-portable`.",
-    "container builder": "`make e2e` builds the images with whatever builds them there: docker, podman, buildah.",
-    "image registry": "Pushing takes a registry of one's own; the tests' cluster gets its images by a loader.",
+    "Windows": "Tests run on Linux; the public workflow runs those of what is portable on Windows.",
+    "container builder": "`make e2e` builds the images with what there is: docker, podman, buildah.",
+    "image registry": "One to push to; the tests' cluster gets its images by a loader.",
     "kind": "It pulls its nodes from a registry; the public workflow runs it.",
     "several nodes": "The tests' cluster has one; the public workflow has two.",
-    "cert-manager": "It comes from an image registry; what the chart makes for it is rendered and checked.",
+    "cert-manager": "It comes from an image registry; what the chart makes for it is rendered.",
     "Strimzi": "It comes from an image registry; what it is given is parsed.",
-    "Prometheus operator": "It comes from an image registry; what the chart makes for it is rendered and checked.",
+    "Prometheus operator": "It comes from an image registry; what the chart makes for it is rendered.",
     "Grafana": "It comes from an image registry; the dashboards' queries are run against a Prometheus.",
     "secured Kafka": "A cluster with passwords and certificates of one's own.",
     "object storage": "A bucket of one's own.",

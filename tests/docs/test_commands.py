@@ -1,4 +1,4 @@
-"""Whatever the docs tell to type works: it is run here, on a cluster (tests/e2e/test_docs.py), or says why not."""
+"""Whatever the docs tell to type is run: here, or on a cluster (tests/e2e/test_docs.py); or says why not."""
 
 import json
 import os
@@ -20,38 +20,22 @@ from tests.docs.pages import (
     SCRIPTS,
     SESSIONS,
     SHOWN,
-    Block,
     Command,
     File,
     MarkError,
-    Page,
     pages,
     read,
 )
-from tests.docs.reader import Reader, normal
+from tests.docs.reader import ELSEWHERE, Reader, normal
 from tests.docs.reasons import NOT_CHECKED, NOT_RUN
+from tests.docs.stand_ins import KAFKA_PORT, Cluster, Laptop
 
-from penstock.broker.cache import cache_directory
-from penstock.broker.ports import free_ports
 from penstock.main import COMMANDS, penstock
 from penstock_downloader.settings import DownloaderSettings
 from penstock_operator.resource import DirectoryStream
 from penstock_registry.settings import RegistrySettings
 from penstock_uploader.settings import UploaderSettings
 from servicekit.exceptions import ConfigurationError
-
-PLACES = ("data", "archive", "results")
-"""What the pages' directories of the reader's own, such as /data/scope, begin with."""
-
-KAFKA_PORT, REGISTRY_PORT = 9092, 8650
-
-ELSEWHERE = {
-    # the beginning of a command: the file that runs it, and how it is called there
-    "make install": ("Makefile", "test: install"),
-    "make test": (".ci/run", "make test"),
-    "make demo": ("tests/integration/cli/test_demo.py", 'penstock("demo"'),
-    "make images": ("Makefile", "$(MAKE) --no-print-directory images"),
-}
 
 OF_THEIR_OWN = {
     # a page whose scripts another test runs, each with what it has to answer
@@ -214,53 +198,15 @@ def at_a_laptop() -> list[object]:
     ]
 
 
-class Stand:
-    """What stands for what the reader has: directories, and a port for each that the pages name."""
-
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        self._ports: dict[int, int] = {}
-
-    def port(self, number: int) -> int:
-        if number not in self._ports:
-            [self._ports[number]] = free_ports(1)
-        return self._ports[number]
-
-    def __call__(self, text: str) -> str:
-        text = re.sub(r"\bkafka\d?:\d+(,kafka\d:\d+)*", f"127.0.0.1:{KAFKA_PORT}", text)
-        text = re.sub(r"^penstock broker\b(?!.*--port)", rf"\g<0> --port {KAFKA_PORT}", text)
-        named = r"((?:127\.0\.0\.1|localhost):|-port[ =])(\d{4,5})\b"
-        text = re.sub(named, lambda found: f"{found[1]}{self.port(int(found[2]))}", text)
-        return re.sub(rf"(?<![\w.:/]\b)/({'|'.join(PLACES)})/", rf"{self.directory}/\1/", text)
-
-    def environment(self) -> dict[str, str]:
-        """The shell's variables: every default of a port or an address is one of ours."""
-        kept = {name: os.environ[name] for name in ("LANG", "LC_ALL", "JAVA_HOME") if name in os.environ}
-        return kept | {
-            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-            "PENSTOCK_CACHE_DIR": str(cache_directory()),
-            "PENSTOCK_BOOTSTRAP_SERVERS": f"127.0.0.1:{self.port(KAFKA_PORT)}",
-            "PENSTOCK_PORT": str(self.port(REGISTRY_PORT)),
-            "PENSTOCK_REGISTRY": f"http://127.0.0.1:{self.port(REGISTRY_PORT)}",
-        }
-
-
 @pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
 @pytest.mark.parametrize("page", at_a_laptop())
 def test_a_page_can_be_followed(page, tmp_path, own_broker):
-    steps = [
-        step
-        for step in page.steps("laptop")
-        if not (isinstance(step, Command) and any(re.match(rf"{known}\b", step.text) for known in ELSEWHERE))
-    ]
+    steps = page.steps("laptop")
     typed = [step.text for step in steps if isinstance(step, Command)]
-    assert [text for text in typed if text.startswith("make ")] == [], "ELSEWHERE says where it is run"
-    stand = Stand(tmp_path)
-    for place in PLACES:
-        (tmp_path / place).mkdir()
+    laptop = Laptop(tmp_path)
     if any("penstock" in text for text in typed) and not any("penstock broker" in text for text in typed):
-        own_broker(port=stand.port(KAFKA_PORT))
-    reader = Reader(tmp_path, stand.environment(), stand)
+        own_broker(port=laptop.port(KAFKA_PORT))
+    reader = Reader(tmp_path, laptop.environment(), laptop)
     try:
         reader.follow(steps)
     finally:
@@ -334,6 +280,28 @@ def test_lines_are_the_same_but_for_numbers_and_ids():
     assert normal("3 files in 1.5 s,  7d2c5f0c9d6b") == normal("12 files in 20.1 s, 0a1b2c")
     assert normal("AGE 40s") == normal("AGE   2m3s")
     assert normal("delivered") != normal("rejected")
+
+
+@pytest.mark.parametrize(
+    ("said", "here"),
+    [
+        ("penstock watch /data/scope", "penstock watch DIR/data/scope"),
+        ("--bootstrap-servers kafka1:9093,kafka2:9093", "--bootstrap-servers 127.0.0.1:1001"),
+        ("curl http://127.0.0.1:8650/data/", "curl http://127.0.0.1:1001/data/"),
+        ("penstock broker", "penstock broker --port 1001"),
+        ("ls ~/data/a", "ls ~/data/a"),
+        ("kubectl --namespace penstock get pods", "kubectl --namespace docs-1-penstock get pods"),
+        ("operator.namespaces={penstock,kafka}", "operator.namespaces={docs-1-penstock,docs-1-kafka}"),
+        ("bootstrapServers: kafka.kafka:9092", "bootstrapServers: kafka.docs-1-kafka:9092"),
+        ("directorystream.penstock.dev/a penstock.a", "directorystream.penstock.dev/a docs-1-penstock.a"),
+        ("helm install a charts/penstock", "helm install a charts/penstock --set crd.install=false"),
+        ("kubectl port-forward service/a 8650", "kubectl port-forward service/a 1001:8650"),
+    ],
+)  # fmt: skip
+def test_what_the_reader_has_stands_for_what_the_pages_name(said, here, monkeypatch):
+    ports = iter(range(1001, 1009))
+    monkeypatch.setattr("tests.docs.stand_ins.free_ports", lambda number: [next(ports)])
+    assert Cluster(Path("DIR"), "1")(said) == here
 
 
 def follow(tmp_path: Path, text: str) -> None:
