@@ -34,7 +34,7 @@ def crd(
     if hasattr(request.config, "workerinput"):
         run = run.parent  # the run's; each worker has one below it
     with exclusive(run / "crd.lock"):
-        crd_up_to_date(cluster, tmp_path_factory.mktemp("helm-crd"))
+        crd_up_to_date(cluster)
     return cluster
 
 

@@ -409,19 +409,10 @@ def removed(penstock: Penstock) -> None:
         penstock.release.uninstall()
 
 
-def crd_up_to_date(cluster: Kubectl, home: Path) -> None:
-    """Let the cluster have our CRD; it has one, which belongs to all who use the cluster, and stays.
-
-    Where there is none, a release brings it, and leaves it behind.
-    """
-    if cluster("get", "crd", CRD_NAME).ok:
-        updated = cluster("apply", "--server-side", "--force-conflicts", "-f", str(CRD))
-        assert updated.ok, updated.err
-    else:
-        with restricted_namespace(cluster, f"e2e-{uuid.uuid4().hex[:6]}-crd") as system:
-            release = Release(system, home)
-            release.install({})
-            release.uninstall()
+def crd_up_to_date(cluster: Kubectl) -> None:
+    """Let the cluster have our CRD. It has one, which belongs to all who use the cluster, and stays."""
+    updated = cluster("apply", "--server-side", "--force-conflicts", "-f", str(CRD))
+    assert updated.ok, updated.err
     established = cluster("wait", "--for=condition=Established", f"crd/{CRD_NAME}", "--timeout=30s")
     assert established.ok, established.err
     eventually(lambda: cluster("get", "dstream").ok, 30, "the API server serves DirectoryStreams")

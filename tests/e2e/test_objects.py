@@ -258,7 +258,8 @@ def test_a_container_sees_what_was_meant(api):
 
 def test_the_jobs_in_the_docs_are_accepted(api):
     page = (ROOT / "docs/sidecar.md").read_text("utf-8")
-    labelled, pasted = (yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL))
+    blocks = re.findall(r"^```yaml\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    labelled, pasted = map(yaml.safe_load, blocks)
     pod = {"apiVersion": "v1", "kind": "Pod", **pasted["spec"]["template"]}
     pod["metadata"] |= {"name": "as-the-job-makes-it"}
     for given in (labelled, pasted, pod):

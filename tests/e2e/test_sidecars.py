@@ -81,7 +81,7 @@ def test_nothing_is_lost_when_pods_end_with_their_volume(penstock, declare):
         "metadata": {"name": "injected"},
         "spec": {"backoffLimit": 0, "template": pod_template("simulation", PROGRAM)},
     }
-    labelled, pasted = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
+    labelled, pasted = re.findall(r"^```yaml\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
     assert WAIT in pasted
     pasted = pasted.replace("kafka.kafka:9092", penstock.kafka.bootstrap_servers)
     pasted = pasted.replace("default.simulation", f"{penstock.lab.namespace}.simulation")
@@ -139,8 +139,12 @@ def test_a_pod_without_its_sidecar_is_named_until_it_is_mended(penstock, declare
         assert missing["message"] in warned
         assert penstock.lab("delete", "pod", "forgotten", "--wait=false").ok
         apply(penstock.lab, copy.deepcopy(mended))
-        good = stream.until("UploaderReady", "True", "AllReady")
-        assert good["message"] == "1 pod with a sidecar."
+
+        def good() -> bool:
+            """That it is starting, or the other one ending, may be said before."""
+            return stream.until("UploaderReady", "True", "AllReady")["message"] == "1 pod with a sidecar."
+
+        eventually(good, 60, lambda: stream.status, POLL_SECONDS)
         stream.until("Ready")
     finally:
         penstock.lab("delete", "pod", "forgotten", "mended", "--ignore-not-found", "--wait=false")
