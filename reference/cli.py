@@ -46,7 +46,7 @@ PROGRAMS: Final = """\
 `penstock-uploader`, `penstock-downloader` and `penstock-registry` are what `penstock watch`, `download` and
 `registry` run, without options: they take the variables above, and `PENSTOCK_CONFIG` for a file. The
 directory is `PENSTOCK_DIRECTORY`. `penstock-operator` has variables of its own, which the
-[chart](../operator.md) sets.
+[chart](chart.md) sets.
 """
 
 
