@@ -5,11 +5,20 @@ import threading
 import pytest
 from confluent_kafka import KafkaException, TopicPartition
 from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource
+from prometheus_client import REGISTRY
 from tests.kafka import Kafka, unique
-from tests.waiting import eventually
+from tests.waiting import eventually, throughout
 
+from servicekit import kafka as client_settings
 from servicekit.exceptions import ClientLost, explain_kafka
-from servicekit.kafka import ClientHealth, make_consumer, make_producer, wait_for_broker
+from servicekit.kafka import (
+    ClientHealth,
+    answer,
+    make_admin,
+    make_consumer,
+    make_producer,
+    wait_for_broker,
+)
 from servicekit.lifecycle import StopSignal
 from servicekit.settings import ServiceSettings
 
@@ -32,6 +41,11 @@ class Producing:
 
     def drain(self, seconds=30):
         return self.producer.flush(seconds)
+
+
+def up(client="admin"):
+    """What is measured of a client's connections; None: nothing."""
+    return REGISTRY.get_sample_value("penstock_kafka_client_brokers_up", {"client": client})
 
 
 class TestABrokerThatGoesAway:
@@ -73,11 +87,13 @@ class TestABrokerThatGoesAway:
         )
         thread.start()
         eventually(lambda: "waiting for one" in caplog.text)
+        assert up() == 0
         broker.start()
         thread.join(60)
 
         assert answered == [True]
         assert "answers, after" in caplog.text
+        assert up() is None, "an alert would fire for ever"
 
     def test_who_waits_can_be_stopped(self, caplog):
         stop = StopSignal()
@@ -92,6 +108,16 @@ class TestABrokerThatGoesAway:
         thread.join(10)
 
         assert answered == [False]
+
+
+class TestAnAdminClient:
+    def test_holds_nothing_for_who_does_not_ask(self, kafka, monkeypatch):
+        """Its callbacks come only when it is polled, so nothing may come regularly."""
+        monkeypatch.setitem(client_settings._COMMON, "statistics.interval.ms", 10)
+        health = ClientHealth("admin")
+        admin = make_admin(settings_of(kafka), health=health)
+        answer(admin.describe_cluster(), admin, health)
+        throughout(0.5, lambda: admin.poll(0) == 0, interval=0.05)
 
 
 class TestAFatalError:

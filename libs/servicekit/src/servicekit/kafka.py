@@ -425,7 +425,9 @@ def make_producer(
 
 def make_admin(settings: ServiceSettings, *, health: ClientHealth | None = None) -> AdminClient:
     """Return an admin client. Never call its list_consumer_group_offsets: it can crash Python."""
-    return _connect(AdminClient, admin_config(settings), health)
+    # Nobody polls it between two questions: statistics would pile up in it, half a gigabyte a day.
+    config = admin_config(settings) | {"statistics.interval.ms": 0}
+    return _connect(AdminClient, config, health)
 
 
 def make_consumer(
@@ -455,9 +457,9 @@ def answer(
         admin.poll(0)
         if isinstance(health.last_error, NotAuthorized):
             raise again(health.last_error)
+    admin.poll(0)
     error = future.exception()
     if isinstance(error, KafkaException):
-        admin.poll(0)
         raise _reason(error, health, topic)
     answered = future.result()
     health.saw_broker()
@@ -478,7 +480,7 @@ def has_header(message: Message, name: str) -> bool:
 
 
 def wait_for_broker(settings: ServiceSettings, stop: StopSignal, *, try_seconds: float = 2.0) -> bool:
-    """Wait until a broker answers, visibly: logged at the start, every minute and at the end.
+    """Wait until a broker answers, visibly: logged at the start, every minute and at the end; and measured.
 
     Returns False if `stop` was set first. Raises what waiting cannot cure: ConfigurationError, NotAuthorized.
     """
@@ -492,11 +494,13 @@ def wait_for_broker(settings: ServiceSettings, stop: StopSignal, *, try_seconds:
             answer(admin.describe_cluster(request_timeout=try_seconds), admin, health)
         except KafkaUnavailable as error:
             waited = True
+            metrics.KAFKA_BROKERS_UP.labels(health.client).set(0)
             if limiter.first("waiting"):
                 log.warning("%s; waiting for one", error)
             stop.wait(0.2)
         else:
             if waited:
+                metrics.KAFKA_BROKERS_UP.remove(health.client)  # what is connected from now on says so itself
                 log.info(
                     "Kafka at %s answers, after %.0f s", settings.bootstrap_servers, time.monotonic() - began
                 )
