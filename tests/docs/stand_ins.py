@@ -31,13 +31,16 @@ class Laptop:
 
     def __call__(self, text: str) -> str:
         """What a page says, for this machine."""
+        text = self._with_addresses(text)
+        return re.sub(rf"(?<![\w.:/~-])/({'|'.join(PLACES)})/", rf"{self.directory}/\1/", text)
+
+    def _with_addresses(self, text: str) -> str:
         text = re.sub(r"\bkafka\d:\d+(,kafka\d:\d+)*", f"127.0.0.1:{KAFKA_PORT}", text)
         text = re.sub(r"^penstock broker\b(?!.*--port)", rf"\g<0> --port {KAFKA_PORT}", text)
         forward = r"(\bport-forward \S+ )(\d+)$"
         text = re.sub(forward, lambda found: f"{found[1]}{self.port(int(found[2]))}:{found[2]}", text)
         named = r"((?:127\.0\.0\.1|localhost):|-port[ =])(\d{4,5})\b"
-        text = re.sub(named, lambda found: f"{found[1]}{self.port(int(found[2]))}", text)
-        return re.sub(rf"(?<![\w.:/~-])/({'|'.join(PLACES)})/", rf"{self.directory}/\1/", text)
+        return re.sub(named, lambda found: f"{found[1]}{self.port(int(found[2]))}", text)
 
     def environment(self) -> dict[str, str]:
         """The shell's variables: what is a port or an address by default is one of ours."""
@@ -62,7 +65,7 @@ class Cluster(Laptop):
         return f"docs-{self._run}-{name}"
 
     def __call__(self, text: str) -> str:
-        """What a page says, for this cluster."""
+        """What a page says, for this cluster. A directory is that of a pod."""
         text = re.sub(r"(operator\.namespaces=)\{([^}]*)\}", self._listed, text)
         one = "|".join(NAMESPACES)
         before = r"--namespace[ =]|-n |namespaces? |namespace/|namespace: |serviceaccount:"
@@ -74,7 +77,7 @@ class Cluster(Laptop):
         text = re.sub(r"(helm (?:install|upgrade)\b.*? charts/penstock)", r"\1 --set crd.install=false", text)
         text = re.sub(r"kubectl delete crd\b", r"\g<0> --dry-run=server", text)
         text = re.sub(r"\bclusterWide=true\b", r"\g<0> --dry-run=server", text)
-        return super().__call__(text)
+        return self._with_addresses(text)
 
     def _listed(self, found: re.Match[str]) -> str:
         return f"{found[1]}{{{','.join(map(self.namespace, found[2].split(',')))}}}"

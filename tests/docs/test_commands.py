@@ -285,11 +285,9 @@ def test_lines_are_the_same_but_for_numbers_and_ids():
 @pytest.mark.parametrize(
     ("said", "here"),
     [
-        ("penstock watch /data/scope", "penstock watch DIR/data/scope"),
         ("--bootstrap-servers kafka1:9093,kafka2:9093", "--bootstrap-servers 127.0.0.1:1001"),
         ("curl http://127.0.0.1:8650/data/", "curl http://127.0.0.1:1001/data/"),
         ("penstock broker", "penstock broker --port 1001"),
-        ("ls ~/data/a", "ls ~/data/a"),
         ("kubectl --namespace penstock get pods", "kubectl --namespace docs-1-penstock get pods"),
         ("operator.namespaces={penstock,kafka}", "operator.namespaces={docs-1-penstock,docs-1-kafka}"),
         ("bootstrapServers: kafka.kafka:9092", "bootstrapServers: kafka.docs-1-kafka:9092"),
@@ -302,6 +300,17 @@ def test_what_the_reader_has_stands_for_what_the_pages_name(said, here, monkeypa
     ports = iter(range(1001, 1009))
     monkeypatch.setattr("tests.docs.stand_ins.free_ports", lambda number: [next(ports)])
     assert Cluster(Path("DIR"), "1")(said) == here
+
+
+def test_directories_of_a_laptop_have_stand_ins_too():
+    laptop, cluster = Laptop(Path("DIR")), Cluster(Path("DIR"), "1")
+    for said, here in [
+        ("penstock watch /data/scope", "penstock watch DIR/data/scope"),
+        ("ls ~/data/a", "ls ~/data/a"),
+        ("cat docs/data/a", "cat docs/data/a"),
+    ]:
+        assert laptop(said) == here
+        assert cluster(said) == said
 
 
 def follow(tmp_path: Path, text: str) -> None:
