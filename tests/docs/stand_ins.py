@@ -13,15 +13,17 @@ PLACES = ("data", "archive", "results")
 
 KAFKA_PORT, REGISTRY_PORT = 9092, 8650
 
-NAMESPACES = ("penstock", "microscopy", "genomics", "kafka", "default")
+NAMESPACES = ("penstock", "microscopy", "genomics", "lab", "kafka", "default")
 """Of the reader's cluster. There they are this test's own."""
 
 
 class Laptop:
     """A free port for each that a page names, and its directories below one of the test's."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, postgres: str = "") -> None:
+        """`postgres` is the URL of a database, where a page needs one."""
         self.directory = directory
+        self._postgres = postgres
         self._ports: dict[int, int] = {}
 
     def port(self, number: int) -> int:
@@ -36,6 +38,7 @@ class Laptop:
 
     def _with_addresses(self, text: str) -> str:
         text = re.sub(r"\bkafka\d:\d+(,kafka\d:\d+)*", f"127.0.0.1:{KAFKA_PORT}", text)
+        text = re.sub(r"postgresql://penstock:PASSWORD@db1/penstock", self._postgres, text)
         text = re.sub(r"^penstock broker\b(?!.*--port)", rf"\g<0> --port {KAFKA_PORT}", text)
         forward = r"(\bport-forward \S+ )(\d+)$"
         text = re.sub(forward, lambda found: f"{found[1]}{self.port(int(found[2]))}:{found[2]}", text)
@@ -76,6 +79,7 @@ class Cluster(Laptop):
         # The definition of DirectoryStream is everybody's, and so is every stream.
         text = re.sub(r"(helm (?:install|upgrade)\b.*? charts/penstock)", r"\1 --set crd.install=false", text)
         text = re.sub(r"kubectl delete crd\b", r"\g<0> --dry-run=server", text)
+        text = re.sub(r"\bdstream NAME\b", "dstream balance", text)
         text = re.sub(r"\bclusterWide=true\b", r"\g<0> --dry-run=server", text)
         return self._with_addresses(text)
 

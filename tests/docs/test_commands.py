@@ -200,10 +200,11 @@ def at_a_laptop() -> list[object]:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
 @pytest.mark.parametrize("page", at_a_laptop())
-def test_a_page_can_be_followed(page, tmp_path, own_broker):
+def test_a_page_can_be_followed(page, tmp_path, own_broker, request):
     steps = page.steps("laptop")
     typed = [step.text for step in steps if isinstance(step, Command)]
-    laptop = Laptop(tmp_path)
+    postgres = request.getfixturevalue("postgres") if any("@db1/" in text for text in typed) else ""
+    laptop = Laptop(tmp_path, postgres)
     if any("penstock" in text for text in typed) and not any("penstock broker" in text for text in typed):
         own_broker(port=laptop.port(KAFKA_PORT))
     reader = Reader(tmp_path, laptop.environment(), laptop)
