@@ -33,7 +33,7 @@ _INTRODUCTION: Final = """\
 What Penstock's services say, each as a [CloudEvents 1.0](https://github.com/cloudevents/spec) event in
 structured JSON, one to a record. Readers ignore fields that they do not know; new ones may be added. What
 lacks a field, or has one of another type, is no event: readers count it and read on. The schema at the end of
-each section is also a file, in [schemas](schemas).
+each section is also a file, in `schemas`.
 
 Common to all: `specversion` `"1.0"`, `type`, `id` (the same for every repetition of the same event),
 `source`, `time`, `datacontenttype`, often `subject` (the upload id), and `data`, below. In `data` a path that
@@ -161,7 +161,9 @@ def _section(kind: type[Event]) -> Iterator[str]:
         yield f"| `{name}` | {_type_of(field)}{needed} | {field['description']} |"
     [example] = [event for event in EXAMPLES if type(event) is kind]
     yield f"\n```json\n{_pretty(json.loads(encode(example)[1]))}\n```\n"
+    file = f"schemas/{kind.type}.json"
     yield f"<details><summary>JSON Schema</summary>\n\n```json\n{_pretty(schema)}\n```\n\n</details>\n"
+    yield f"[{file}]({file})\n"
 
 
 def _type_of(field: Schema) -> str:
