@@ -94,6 +94,10 @@ format: install ## Format the code
 docs: install ## Write what is generated from the code: reference pages, schemas, the CRD
 	$(BIN)/python -m reference
 
+.PHONY: dashboards
+dashboards: install ## Write the chart's Grafana dashboards from their code
+	$(BIN)/python -m dashboards
+
 .PHONY: site
 site: docs ## Build the documentation's site into site/ (serve it: python3 -m http.server --directory site)
 	$(BIN)/zensical build --strict

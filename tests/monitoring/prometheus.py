@@ -32,9 +32,14 @@ def program(name: str) -> str:
 
 
 def promtool(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run promtool and return what it said, whether it was content or not."""
+    """Run promtool and return all that it said (`stdout`), whether it was content or not."""
     return subprocess.run(
-        [program("promtool"), *arguments], capture_output=True, text=True, timeout=60, check=False
+        [program("promtool"), *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=120,
+        check=False,
     )
 
 

@@ -4,6 +4,7 @@ import json
 import re
 
 import pytest
+from dashboards.files import files
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.cog.plugins import register_default_plugins
 from grafana_foundation_sdk.models.dashboard import Dashboard
@@ -17,8 +18,6 @@ from tests.monitoring.queries import (
     panels,
     variable_queries,
 )
-
-from dashboards.files import files
 
 ALL = dashboards()
 UIDS = {"overview": "penstock-overview", "stream": "penstock-stream", "operator": "penstock-operator"}

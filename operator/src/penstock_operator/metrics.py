@@ -61,5 +61,10 @@ NEW_PARTITION_SECONDS: Final = Histogram(
     buckets=(1, 2.5, 5, 10, 15, 30, 60, 120, 300, 600),
 )
 
+for _of in ("kubernetes", "kafka", "operator"):
+    ERRORS.labels(_of)  # 0 before the first one, which else no rate would show
+for _result in ("done", "failed"):
+    RECONCILES.labels(_result)
+
 OF_STREAMS: Final = (READY, SCALING_ACTIVE, PARTITIONS, LAG, DESIRED, READY_REPLICAS)
 """Those with a series for each stream, which goes with it."""

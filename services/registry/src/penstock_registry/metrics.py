@@ -6,6 +6,8 @@ import time
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from penstock_registry.records import TopicKind
+
 RECORDS = Counter(
     "penstock_registry_records_read", "Records read, by what is said on their topic.", ["topic_kind"]
 )
@@ -32,6 +34,11 @@ BEHIND_SECONDS = Gauge(
 FORGOTTEN = Counter(
     "penstock_registry_forgotten_files", "Files that were forgotten: nothing was heard of them for long."
 )
+
+for _kind in TopicKind:  # 0 before the first record, which else no rate would show
+    RECORDS.labels(_kind)
+    ASIDE.labels(_kind)
+    MISSED.labels(_kind)
 
 
 class Behind:

@@ -24,6 +24,8 @@ IN_FLIGHT_FILES = Gauge("penstock_uploader_in_flight_files", "Files on their way
 SETTLING_FILES = Gauge("penstock_uploader_settling_files", "Files that wait until they rest.")
 QUEUED_FILES = Gauge("penstock_uploader_queued_files", "Files that are ready and wait for their turn.")
 FAILED_FILES = Gauge("penstock_uploader_failed_files", "Files that cannot be sent as things are.")
+for _reason in ("unreadable-directory", "producer"):
+    ERRORS.labels(_reason)  # 0 before the first one, which else no rate would show
 SECONDS_TO_ACKNOWLEDGED = Histogram(
     "penstock_uploader_close_to_acknowledged_seconds",
     "Seconds from a file being seen at rest until Kafka has all of it.",
