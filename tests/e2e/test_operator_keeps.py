@@ -9,7 +9,7 @@ from tests.cluster import Kubectl
 from tests.e2e.installed import POLL_SECONDS
 from tests.waiting import eventually, throughout
 
-pytestmark = [pytest.mark.cluster, pytest.mark.xdist_group("penstock")]
+pytestmark = [pytest.mark.cluster, pytest.mark.xdist_group("scaling")]
 
 QUIET_SECONDS = 60
 

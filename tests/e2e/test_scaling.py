@@ -4,7 +4,7 @@ import pytest
 from tests.e2e.installed import POLL_SECONDS, apply, claim
 from tests.waiting import eventually
 
-pytestmark = [pytest.mark.cluster, pytest.mark.xdist_group("penstock")]
+pytestmark = [pytest.mark.cluster, pytest.mark.xdist_group("scaling")]
 
 
 def test_downloaders_follow_the_partitions_go_when_idle_and_come_back_for_a_file(penstock, declare):
