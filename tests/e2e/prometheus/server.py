@@ -1,13 +1,14 @@
 """A Prometheus in the cluster of the tests, which finds its targets as one of a real installation does.
 
-The image has to be in the cluster: it is built from the Dockerfile beside this file.
+The image has to be in the cluster: it is built from the Dockerfile beside this file. Debian's Prometheus has
+no `kubernetes_sd_configs`; the targets come from discover.py, and all relabeling is its own.
 """
 
 import json
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +22,7 @@ IMAGE = "penstock/test-prometheus:0.1.0"
 NAME = "prometheus"
 PORT = 9090
 _FILES = "/etc/prometheus-test"
+_DISCOVERED = "/discovered"
 
 
 class RefusedError(AssertionError):
@@ -54,8 +56,12 @@ class Prometheus:
         states: dict[str, str] = {}
         for alert in self._ask("alerts")["alerts"]:
             name = alert["labels"]["alertname"]
-            states[name] = max(alert["state"], states.get(name, ""), key=("", "pending", "firing").index)
+            states[name] = "firing" if "firing" in (alert["state"], states.get(name)) else "pending"
         return states
+
+    def firing(self) -> list[dict[str, Any]]:
+        """The alerts that fire: labels and annotations of each."""
+        return [alert for alert in self._ask("alerts")["alerts"] if alert["state"] == "firing"]
 
     def rules(self) -> list[dict[str, Any]]:
         """All rules, with their health and the last error of each."""
@@ -73,77 +79,94 @@ class Prometheus:
 
 @contextmanager
 def prometheus(
-    kubectl: Kubectl, scraped: Iterable[str], scrape_configs: object, rules: Mapping[str, Any]
+    kubectl: Kubectl,
+    scraped: Sequence[str],
+    scrape_configs: Iterable[Mapping[str, Any]],
+    rules: Mapping[str, Any],
 ) -> Iterator[Prometheus]:
     """Run one in kubectl's namespace, which may see the pods of the namespaces to be scraped."""
     config = {
         "global": {"scrape_interval": "2s", "scrape_timeout": "2s", "evaluation_interval": "1s"},
         "rule_files": [f"{_FILES}/rules.yaml"],
-        "scrape_configs": scrape_configs,
+        "scrape_configs": [*map(_with_files, scrape_configs)],
     }
     files = {"prometheus.yaml": yaml.safe_dump(config), "rules.yaml": yaml.safe_dump(dict(rules))}
-    apply(kubectl, *_rights(kubectl.namespace, scraped), _config_map(files), _POD)
-    ready = kubectl("wait", "--for=condition=Ready", f"pod/{NAME}", "--timeout=90s")
-    assert ready.ok, ready.err + kubectl("describe", f"pod/{NAME}").out + kubectl("logs", NAME).out
+    for place in scraped:
+        apply(Kubectl(kubectl.kubeconfig, place), *_rights(kubectl.namespace))
+    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": NAME}}
+    apply(kubectl, account, _config_map(files), _pod(scraped))
+    ready = kubectl("wait", "--for=condition=Ready", f"pod/{NAME}", "--timeout=60s")
+    assert ready.ok, ready.err
     with forwarded(kubectl, f"pod/{NAME}", PORT) as url:
         yield Prometheus(url)
 
 
-def _rights(namespace: str, scraped: Iterable[str]) -> list[dict[str, Any]]:
-    account = {"kind": "ServiceAccount", "name": NAME, "namespace": namespace}
-    objects: list[dict[str, Any]] = [
-        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": NAME}}
+def _with_files(scrape_config: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the same configuration with discover.py's files in the place of `kubernetes_sd_configs`."""
+    config = dict(scrape_config)
+    (discovery,) = config.pop("kubernetes_sd_configs")
+    assert discovery["role"] == "pod"
+    names = discovery.get("namespaces", {"names": "*"})["names"]
+    return config | {"file_sd_configs": [{"files": [f"{_DISCOVERED}/{name}.json" for name in names]}]}
+
+
+def _rights(namespace: str) -> list[dict[str, Any]]:
+    """Let Prometheus, which is in this namespace, see pods."""
+    version = "rbac.authorization.k8s.io/v1"
+    rule = {"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch"]}
+    return [
+        {"apiVersion": version, "kind": "Role", "metadata": {"name": NAME}, "rules": [rule]},
+        {
+            "apiVersion": version,
+            "kind": "RoleBinding",
+            "metadata": {"name": NAME},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": NAME},
+            "subjects": [{"kind": "ServiceAccount", "name": NAME, "namespace": namespace}],
+        },
     ]
-    for place in scraped:
-        metadata = {"name": NAME, "namespace": place}
-        role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": NAME}
-        rule = {"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch"]}
-        version = "rbac.authorization.k8s.io/v1"
-        objects += [
-            {"apiVersion": version, "kind": "Role", "metadata": metadata, "rules": [rule]},
-            {
-                "apiVersion": version,
-                "kind": "RoleBinding",
-                "metadata": metadata,
-                "roleRef": role,
-                "subjects": [account],
-            },
-        ]
-    return objects
 
 
 def _config_map(files: Mapping[str, str]) -> dict[str, Any]:
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": NAME}, "data": dict(files)}
 
 
-_POD = {
-    "apiVersion": "v1",
-    "kind": "Pod",
-    "metadata": {"name": NAME},
-    "spec": {
-        "serviceAccountName": NAME,
-        "securityContext": RESTRICTED_POD,
-        "terminationGracePeriodSeconds": 0,
-        "containers": [
-            {
-                "name": NAME,
-                "image": IMAGE,
-                "args": [
-                    f"--config.file={_FILES}/prometheus.yaml",
-                    "--storage.tsdb.path=/data",
-                    f"--web.listen-address=:{PORT}",
-                ],
-                "securityContext": RESTRICTED,
-                "readinessProbe": {"httpGet": {"path": "/-/ready", "port": PORT}, "periodSeconds": 1},
-                "volumeMounts": [
-                    {"name": "files", "mountPath": _FILES},
-                    {"name": "data", "mountPath": "/data"},
-                ],
-            }
+def _pod(scraped: Iterable[str]) -> dict[str, Any]:
+    discovery = {
+        "name": "discovery",
+        "image": IMAGE,
+        "command": ["python3", "/usr/local/lib/discover.py", _DISCOVERED, *scraped],
+        "securityContext": RESTRICTED,
+        "volumeMounts": [{"name": "discovered", "mountPath": _DISCOVERED}],
+    }
+    server = {
+        "name": NAME,
+        "image": IMAGE,
+        "args": [
+            f"--config.file={_FILES}/prometheus.yaml",
+            "--storage.tsdb.path=/data",
+            f"--web.listen-address=:{PORT}",
         ],
-        "volumes": [
-            {"name": "files", "configMap": {"name": NAME}},
-            {"name": "data", "emptyDir": {}},
+        "securityContext": RESTRICTED,
+        "readinessProbe": {"httpGet": {"path": "/-/ready", "port": PORT}, "periodSeconds": 1},
+        "volumeMounts": [
+            {"name": "files", "mountPath": _FILES},
+            {"name": "data", "mountPath": "/data"},
+            {"name": "discovered", "mountPath": _DISCOVERED, "readOnly": True},
         ],
-    },
-}
+    }
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": NAME},
+        "spec": {
+            "serviceAccountName": NAME,
+            "securityContext": RESTRICTED_POD,
+            "terminationGracePeriodSeconds": 0,
+            "containers": [server, discovery],
+            "volumes": [
+                {"name": "files", "configMap": {"name": NAME}},
+                {"name": "data", "emptyDir": {}},
+                {"name": "discovered", "emptyDir": {}},
+            ],
+        },
+    }
