@@ -14,10 +14,13 @@
 {{- fail "operator.serviceAccount.create is false: give operator.serviceAccount.name, the ServiceAccount that is there" -}}
 {{- end -}}
 {{- end -}}
-{{- range $part := list "operator" "registry" -}}
-{{- range $label := index $.Values $part "podLabels" | keys | sortAlpha -}}
-{{- if regexMatch "^(app\\.kubernetes\\.io|penstock\\.dev)/" $label -}}
-{{- fail (printf "%s.podLabels has %s: labels under app.kubernetes.io/ and penstock.dev/ are the chart's own: leave it out" $part $label) -}}
+{{- $labels := dict "operator.podLabels" .Values.operator.podLabels "registry.podLabels" .Values.registry.podLabels
+      "dashboards.labels" .Values.dashboards.labels "monitoring.podMonitor.labels" .Values.monitoring.podMonitor.labels
+      "monitoring.prometheusRule.labels" .Values.monitoring.prometheusRule.labels -}}
+{{- range $path, $given := $labels -}}
+{{- range $label := keys $given | sortAlpha -}}
+{{- if regexMatch "^(app\\.kubernetes\\.io|helm\\.sh|penstock\\.dev)/" $label -}}
+{{- fail (printf "%s has %s: labels under app.kubernetes.io/, helm.sh/ and penstock.dev/ are the chart's own: leave it out" $path $label) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
