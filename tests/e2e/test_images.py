@@ -66,7 +66,8 @@ print(json.dumps({
     "modules": [name for name in ("pip", "setuptools", "ensurepip", "hatchling", "pytest", "jgo")
                 if importlib.util.find_spec(name)],
     "tests": [str(path) for path in packages.glob("penstock*/**/tests")],
-    "leftovers": [path for path in ("/build", "/root/.cache", "/src") if os.path.exists(path)],
+    "leftovers": [path for path in ("/build", "/root/.cache", "/src", "/var/cache/pip", "/var/cache/penstock")
+                  if os.path.exists(path)],
     "lists": os.listdir("/var/lib/apt/lists"),
     "settings": [name for name in os.environ if "proxy" in name.lower() or "index" in name.lower()],
 }))
