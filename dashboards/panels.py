@@ -89,18 +89,18 @@ def number(
     decimals: int | None = None,
     width: int = 4,
 ) -> stat.Panel:
-    """Give one large number, coloured by what it means."""
+    """Give one large number, coloured by what it means: that of now, or none, never one of an hour ago."""
     colored = ((fair_from, FAIR), (bad_from, BAD), (good_from, GOOD))
     found = [(value, color) for value, color in colored if value is not None]
     panel = (
         _with(stat.Panel(), title, description, width, 4)
         .unit(unit)
         .thresholds(steps(*found, base=base))
-        .graph_mode(common.BigValueGraphMode.NONE if says else common.BigValueGraphMode.AREA)
+        .graph_mode(common.BigValueGraphMode.NONE)
         .color_mode(common.BigValueColorMode.VALUE)
         .reduce_options(common_builders.ReduceDataOptions().calcs(["lastNotNull"]).values(False))
         .no_value("-")
-        .with_target(_target("A", Query(expr)).range())
+        .with_target(_target("A", Query(expr)).instant())
     )
     if says is not None:
         panel = panel.mappings(texts(says))
