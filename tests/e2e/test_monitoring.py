@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import yaml
 from tests.cluster import Kubectl
-from tests.e2e.conftest import observed
+from tests.e2e.evidence import observed
 from tests.e2e.installed import (
     CHART,
     POLL_SECONDS,
