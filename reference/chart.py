@@ -34,8 +34,8 @@ _INTRODUCTION: Final = """\
 
 It installs the operator with the definition of `DirectoryStream` (CRD), the webhook that gives pods their
 sidecars, the registry with its page, Grafana's dashboards, and, where they are asked for, PodMonitors, alerts
-and network policies. Version {version}, of Penstock {app}; it takes Kubernetes `{kubernetes}`, and Helm 3.14 or
-newer, or 4.
+and network policies. Version {version}, of Penstock {app}; it takes Kubernetes `{kubernetes}`, and Helm 3.14
+or newer, or 4.
 
 With a Kafka of its own, which is for tests and demonstrations only, it is complete on an empty cluster:
 
