@@ -89,7 +89,7 @@ def _command(name: str) -> str:
     for group, options in groups.items():
         if len(groups) > 1:
             parts.append(f"**{group}**\n")
-        parts.append(_table(_options(options, own), "option"))
+        parts.append(_table(_options(options, own), "option, variable"))
     return "\n".join(parts)
 
 
@@ -131,14 +131,11 @@ def _default(note: str) -> str:
 
 
 def _table(rows: Iterable[tuple[str, str, str, str]], first: str) -> str:
-    wide = first == "option"
-    lines = [
-        f"| {first} | default |{' variable |' if wide else ''} |",
-        f"|---|---|{'---|' if wide else ''}---|",
-    ]
+    """Three columns: more do not fit beside the navigation. A variable stands below its option."""
+    lines = [f"| {first} | default | |", "|---|---|---|"]
     for name, default, variables, text in rows:
-        middle = f" {variables} |" if wide else ""
-        lines.append(f"| `{name}` | {default} |{middle} {text} |")
+        below = f"<br>{variables}" if variables else ""
+        lines.append(f"| `{name}`{below} | {default} | {text} |")
     return "\n".join(lines) + "\n"
 
 
