@@ -129,7 +129,7 @@ def test_make_has_the_targets_that_the_docs_name():
     named = {
         (where, found)
         for where, text in typed()
-        for found in re.findall(r"^(?:\$ )?make ((?:[A-Z]+=\S+ )*[a-z-]+)", text, re.MULTILINE)
+        for found in re.findall(r"^(?:\$ )?make ((?:[A-Z]+=\S+ )*[a-z0-9-]+)", text, re.MULTILINE)
     }
     missing = [
         (where, target)
@@ -294,6 +294,9 @@ def test_lines_are_the_same_but_for_numbers_and_ids():
         ("bootstrapServers: kafka.kafka:9092", "bootstrapServers: kafka.docs-1-kafka:9092"),
         ("directorystream.penstock.dev/a penstock.a", "directorystream.penstock.dev/a docs-1-penstock.a"),
         ("helm install a charts/penstock", "helm install a charts/penstock --set crd.install=false"),
+        ("kubectl get dstream NAME", "kubectl get dstream balance"),
+        ("NAME TOPIC", "NAME TOPIC"),
+        ("kubectl logs a | grep b", "set -o pipefail; kubectl logs a | { grep b || test $? = 1; }"),
         ("kubectl port-forward service/a 8650", "kubectl port-forward service/a 1001:8650"),
     ],
 )  # fmt: skip
