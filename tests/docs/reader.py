@@ -97,10 +97,11 @@ class Reader:
         for step in steps:
             if isinstance(step, File):
                 self._write(step)
+            elif step.text == "^C":
+                self._interrupt_all()
             elif not any(re.match(rf"{known}\b", step.text) for known in ELSEWHERE):
                 self._do(step)
-        for kind in reversed(list(self._running)):
-            self._interrupt(kind)
+        self._interrupt_all()
 
     def close(self) -> None:
         """End what is left, whatever has happened."""
@@ -165,6 +166,11 @@ class Reader:
             problem = self._not_shown(command, printed) or f"it does not say {ready!r}"
             raise AssertionError(self._report(command, f"{problem}; {error}", printed)) from None
         if command.interrupted:
+            self._interrupt(kind)
+
+    def _interrupt_all(self) -> None:
+        """Press Ctrl-C in each terminal, in that of the broker last."""
+        for kind in reversed(list(self._running)):
             self._interrupt(kind)
 
     def _interrupt(self, kind: str) -> None:

@@ -69,6 +69,13 @@ class Cluster(Laptop):
 
     def __call__(self, text: str) -> str:
         """What a page says, for this cluster. A directory is that of a pod."""
+        # Names that the reader is to fill in: those of a stream that is there, and of the first pod.
+        text = re.sub(r"(?<=[=/])NAME\b|(?<=dstream )NAME\b", "balance", text)
+        text = re.sub(r"--namespace NS\b", "--namespace penstock", text)
+        first = r"\1$(kubectl \2 get pod -o name | head -n 1 | cut -d / -f 2)"
+        text = re.sub(r"(kubectl (--namespace \S+) .*)\bPOD\b", first, text)
+        # That nothing is found where nothing is wrong is no failure.
+        text = re.sub(r"(.*\| )(grep [^|]+)$", r"set -o pipefail; \1{ \2 || test $? = 1; }", text)
         text = re.sub(r"(operator\.namespaces=)\{([^}]*)\}", self._listed, text)
         one = "|".join(NAMESPACES)
         before = r"--namespace[ =]|-n |namespaces? |namespace/|namespace: |serviceaccount:"
@@ -79,7 +86,6 @@ class Cluster(Laptop):
         # The definition of DirectoryStream is everybody's, and so is every stream.
         text = re.sub(r"(helm (?:install|upgrade)\b.*? charts/penstock)", r"\1 --set crd.install=false", text)
         text = re.sub(r"kubectl delete crd\b", r"\g<0> --dry-run=server", text)
-        text = re.sub(r"\bdstream NAME\b", "dstream balance", text)
         text = re.sub(r"\bclusterWide=true\b", r"\g<0> --dry-run=server", text)
         return self._with_addresses(text)
 

@@ -325,6 +325,15 @@ def follow(tmp_path: Path, text: str) -> None:
         reader.close()
 
 
+def test_what_runs_until_ctrl_c_has_ended_when_a_page_says_so(tmp_path):
+    follow(
+        tmp_path,
+        "```console\n$ kubectl() { echo Forwarding from 1; trap 'touch over; exit 0' INT; sleep 99; }\n"
+        "$ kubectl port-forward service/a\n$ ! test -e over\n```\n"
+        "<!-- before: ^C -->\n```console\n$ test -e over\n```\n",
+    )
+
+
 def test_a_reader_has_one_shell_and_the_files_of_the_page(tmp_path):
     follow(
         tmp_path,
