@@ -1,43 +1,16 @@
 """The registry's page through a port-forward, in a real browser, as somebody meets it who has the token."""
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, expect, sync_playwright
-from tests.browser.conftest import Visit, launch, visit
+from playwright.sync_api import Page, expect
 from tests.browser.test_for_everyone import RULES
 from tests.browser.test_login import log_in
-from tests.e2e import evidence
+from tests.e2e.browser import Visit, browser, photographed, visit
 from tests.e2e.forwarding import forwarded
 
-__all__ = ["visit"]
+__all__ = ["browser", "visit"]
 
 pytestmark = [pytest.mark.cluster, pytest.mark.xdist_group("penstock")]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """A browser for this module alone: as long as it runs, no event loop can run in this thread."""
-    with sync_playwright() as playwright:
-        started = launch(playwright)
-        yield started
-        started.close()
-
-
-@contextmanager
-def photographed(page: Page, name: str) -> Iterator[None]:
-    """Leave a picture of the page with the other evidence if something is not as it should be."""
-    try:
-        yield
-    except BaseException:
-        if directory := os.environ.get(evidence.VARIABLE):
-            os.makedirs(directory, exist_ok=True)
-            page.screenshot(path=Path(directory, f"{name}.png"), full_page=True)
-        raise
 
 
 def test_a_file_is_followed_from_its_source_to_its_receipt(penstock, declare, visit: Visit):
@@ -59,10 +32,10 @@ def test_a_file_is_followed_from_its_source_to_its_receipt(penstock, declare, vi
             expect(row).to_contain_text(f"{penstock.lab.namespace}.seen")
             page.evaluate("window.neverReloaded = true")
 
-            penstock.desk.write("seen", {"run-1/second.tif": 300_000})
+            penstock.desk.write("seen", {"run-1/seen-live.tif": 300_000})
             expect(row).to_contain_text("2 delivered", timeout=30_000)
 
-            find(page, "second.tif")
+            find(page, "seen-live.tif")
             receipt = page.get_by_role("row", name=f"{penstock.lab.namespace}.seen")
             expect(receipt).to_contain_text("Delivered")
             for step in ("Discovered", "Delivered"):

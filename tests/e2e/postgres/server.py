@@ -15,7 +15,7 @@ NAME = "postgres"
 PORT = 5432
 # The user has no name in the image. Authentication is by password from everywhere, the pod itself included.
 _START = """
-initdb --encoding=UTF8 --pgdata=/data/pg --username=penstock --pwfile=/secret/password \\
+[ -d /data/pg ] || initdb --encoding=UTF8 --pgdata=/data/pg --username=penstock --pwfile=/secret/password \\
   --auth=scram-sha-256 --no-sync >/dev/null
 echo 'host all all all scram-sha-256' >> /data/pg/pg_hba.conf
 exec postgres -D /data/pg -c listen_addresses='*' -c unix_socket_directories=/data -c fsync=off
@@ -33,8 +33,9 @@ def postgres(kubectl: Kubectl) -> Iterator[str]:
         "command": ["sh", "-euc", _START],
         "securityContext": RESTRICTED,
         "readinessProbe": {
-            "exec": {"command": ["pg_isready", "--host=127.0.0.1"]},
+            "tcpSocket": {"port": PORT},
             "periodSeconds": 1,
+            "timeoutSeconds": 5,
         },
         "volumeMounts": [
             {"name": "data", "mountPath": "/data"},
