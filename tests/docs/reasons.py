@@ -8,17 +8,13 @@ NOT_RUN = {
     "container builder": "`make e2e` builds the images with what there is: docker, podman, buildah.",
     "image registry": "One to push to; the tests' cluster gets its images by a loader.",
     "kind": "It pulls its nodes from a registry; the public workflow runs it.",
-    "several nodes": "The tests' cluster has one; the public workflow has two.",
     "cert-manager": "It comes from an image registry; what the chart makes for it is rendered.",
-    "Strimzi": "It comes from an image registry; what it is given is parsed.",
     "Prometheus operator": "It comes from an image registry; what the chart makes for it is rendered.",
-    "Grafana": "It comes from an image registry; the dashboards' queries are run against a Prometheus.",
     "secured Kafka": "A cluster with passwords and certificates of one's own.",
     "PostgreSQL in the cluster": "Tests of their own run registries with one, in a cluster too.",
     "object storage": "A bucket of one's own.",
     "a failed container": "None fails here on purpose.",
     "another program": "Its own manual says how it is used; it is not here.",
-    "the internet": "It downloads what no test should depend on.",
 }
 
 NOT_CHECKED = {

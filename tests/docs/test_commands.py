@@ -64,6 +64,11 @@ def test_what_is_not_run_or_not_checked_has_one_of_the_reasons():
     assert unneeded == []
 
 
+def test_a_reason_that_no_block_has_is_none():
+    assert set(NOT_RUN) == {block.not_run for block in BLOCKS} - {None}
+    assert set(NOT_CHECKED) == {block.not_checked for block in BLOCKS} - {None}
+
+
 def test_commands_of_other_shells_say_that_they_are_not_run():
     others = [block for block in BLOCKS if block.language in OTHER_SHELLS or "\n> " in f"\n{block.text}"]
     assert [block.where for block in others if block.has_commands and block.not_run is None] == []
