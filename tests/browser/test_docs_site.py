@@ -15,7 +15,7 @@ from tests.docs.test_site import build
 pytestmark = pytest.mark.xdist_group("docs site")
 
 RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}
-"""Not best practices: the theme has landmarks of its own, and tables of Markdown have heads, empty ones too."""
+"""Not best practices: the theme has landmarks of its own, and tables of Markdown have heads, if empty."""
 
 PAGES = ["index.html", "tutorials/cluster.html", "reference/cli.html", "registry.html", "guarantees.html"]
 
