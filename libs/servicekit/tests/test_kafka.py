@@ -6,7 +6,8 @@ import logging
 import pytest
 from confluent_kafka import KafkaError
 
-from servicekit.exceptions import ConfigurationError, NotAuthorized
+from servicekit import kafka as client_settings
+from servicekit.exceptions import ClientLost, ConfigurationError, NotAuthorized
 from servicekit.kafka import (
     ClientHealth,
     admin_config,
@@ -202,6 +203,27 @@ class TestHealth:
 
         health.on_error(self.all_down())
         assert len(self.logged(caplog)) == 3
+
+    def test_a_client_that_has_forgotten_all_brokers_is_lost(self, monkeypatch):
+        forgotten = json.dumps({"brokers": {"GroupCoordinator": {"state": "INIT", "source": "logical"}}})
+        health = ClientHealth("consumer", "kafka:9092")
+        health.on_stats(self.stats("UP"))
+        for _ in range(2):
+            health.on_stats(forgotten)
+            assert health.fatal is None, "it may be about to begin anew"
+
+        monkeypatch.setattr(client_settings, "FORGOTTEN_SECONDS", 0.0)
+        health.on_stats(self.stats("CONNECT"))
+        health.on_stats(forgotten)
+        assert health.fatal is None, "it has begun anew meanwhile"
+        health.on_stats(forgotten)
+        assert isinstance(health.fatal, ClientLost)
+        assert "kafka:9092 knows of no broker any more" in health.problem
+        assert "must be replaced" in health.problem
+
+        health.replaced()
+        assert health.fatal is None
+        assert health.problem == "no Kafka broker has answered yet at kafka:9092"
 
     def test_the_reason_is_what_the_last_connection_said(self):
         health = ClientHealth("producer", "kafka:9092")

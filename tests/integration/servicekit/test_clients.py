@@ -49,6 +49,42 @@ def up(client="admin"):
 
 
 class TestABrokerThatGoesAway:
+    def test_and_says_that_there_is_no_broker_leaves_no_client_waiting_for_ever(
+        self, own_broker, monkeypatch
+    ):
+        """librdkafka may then forget where Kafka is. Who has, says so, and another client goes on."""
+        monkeypatch.setattr(client_settings, "FORGOTTEN_SECONDS", 3.0)
+        broker = own_broker()
+        kafka = Kafka(broker.client_config())
+        topic = kafka.create_topic()
+
+        def all_sent():
+            for number, sending in enumerate(clients):
+                sending.producer.poll(0)
+                if sending.health.fatal is not None:
+                    assert "knows of no broker any more" in str(sending.health.fatal)
+                    clients[number] = Producing(settings_of(kafka))
+                    clients[number].send(topic, b"by another one")
+            return all(None in sending.reports for sending in clients)
+
+        clients = [Producing(settings_of(kafka)) for _ in range(16)]
+        for _ in range(3):
+            for sending in clients:
+                sending.reports.clear()
+                sending.send(topic, b"before")
+            eventually(all_sent, 60, "all clients are connected")
+            # Who is told that a partition has no leader any more asks at once who else there is.
+            stopping = threading.Thread(target=broker.stop)
+            stopping.start()
+            while stopping.is_alive():
+                for sending in clients:
+                    sending.send(topic, b"while it stops")
+                    sending.producer.poll(0.001)
+            broker.start()
+            for sending in clients:
+                sending.reports.clear()
+            eventually(all_sent, 60, "what was sent meanwhile is acknowledged to all")
+
     def test_is_seen_waited_for_and_loses_nothing(self, own_broker, caplog):
         caplog.set_level("INFO")
         broker = own_broker()

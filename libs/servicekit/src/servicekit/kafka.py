@@ -248,6 +248,14 @@ def _merge(ours: dict[str, object], settings: ServiceSettings, extra: Mapping[st
     }
 
 
+FORGOTTEN_SECONDS: Final = 10.0
+"""A client that has known of no broker for so long, not even of those to begin with, never looks for one.
+
+librdkafka forgets them all when a Kafka that is stopping answers that it has none (its issue 5301; 2.16 still
+does). A client that begins anew has its first ones back within milliseconds.
+"""
+
+
 class ClientHealth:
     """What one Kafka client knows of its brokers: for readiness, and logged once when it changes.
 
@@ -266,6 +274,7 @@ class ClientHealth:
         """The last trouble since a broker has answered, such as refused credentials; else None."""
         self.fatal: PenstockError | None = None
         """Set when this client can never be used again and must be replaced."""
+        self._forgotten_at: float | None = None
         self._down_logged = False
         self._lock = threading.Lock()
 
@@ -311,6 +320,25 @@ class ClientHealth:
         metrics.observe_kafka_client(self.client, stats, brokers_up=up)
         if up:
             self.saw_broker()
+        # What is logical, such as the group's coordinator, leads to no broker by itself.
+        if any(broker.get("source") != "logical" for broker in brokers):
+            self._forgotten_at = None
+        elif self._forgotten_at is None:
+            self._forgotten_at = time.monotonic()
+        elif self.fatal is None and time.monotonic() - self._forgotten_at >= FORGOTTEN_SECONDS:
+            at = f" at {self.bootstrap}" if self.bootstrap else ""
+            self.lost(
+                ClientLost(
+                    f"the Kafka client{at} knows of no broker any more, looks for none and must be replaced: "
+                    f"Kafka has said that there is none, as it does when it stops"
+                )
+            )
+
+    def replaced(self) -> None:
+        """Note that another client has taken the place of one that was lost."""
+        with self._lock:
+            self.fatal = self._forgotten_at = None
+            self.broker_up = False
 
     def saw_broker(self) -> None:
         """Note that a broker has just answered (a record came, a commit went through)."""

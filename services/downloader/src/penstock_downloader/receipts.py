@@ -76,9 +76,10 @@ class Receipts:
             self._producer.poll(timeout if self._unacknowledged else 0)
         else:
             self._producer.poll(0)
-        if self._again and time.monotonic() >= self._retry_at:
+        lost = self._client_health.fatal is not None
+        if (self._again or lost) and time.monotonic() >= self._retry_at:
             again, self._again = self._again, []
-            if self._client_health.fatal is not None:
+            if lost:
                 self._client_health = ClientHealth("receipts")
                 self._producer = self._connect()
                 again = list(self._unacknowledged)

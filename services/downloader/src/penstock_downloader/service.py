@@ -227,6 +227,9 @@ class _Running:
             [self._topic], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
         )
         while not stop.is_set():
+            if self._client_health.fatal is not None:
+                # What we held, the group has given to others long ago. The next start goes on there.
+                raise self._client_health.fatal
             if not self._is_in_contact() and not self._regain_contact():
                 stop.wait(_ASK_AGAIN_SECONDS)
                 continue

@@ -124,11 +124,16 @@ class AnswersReader:
         self._positions = dict(positions)
         self._partitions = self._wanted_partitions = topic.partitions
         self._limiter = Limiter(every_seconds=600)
-        group = f"penstock-uploader-{source_id}"[:249]
-        self._unreadable = UnreadableBatches(settings, group)
-        self._consumer: Consumer = make_consumer(
-            settings,
-            group,
+        self._unreadable = UnreadableBatches(settings, f"penstock-uploader-{source_id}"[:249])
+        self._settings = settings
+        self._consumer = self._connect()
+        self._assign()
+        self._thread = threading.Thread(target=self._read_for_ever, name="answers", daemon=True)
+
+    def _connect(self) -> Consumer:
+        return make_consumer(
+            self._settings,
+            f"penstock-uploader-{self._source_id}"[:249],
             "classic",
             health=self.health,
             # Receipts are small: this much of them is plenty.
@@ -136,8 +141,6 @@ class AnswersReader:
             fetch_max_bytes=1024 * 1024,
             max_partition_fetch_bytes=1024 * 1024,
         )
-        self._assign()
-        self._thread = threading.Thread(target=self._read_for_ever, name="answers", daemon=True)
 
     def start(self) -> None:
         """Read on, in the background."""
@@ -217,6 +220,11 @@ class AnswersReader:
 
     def _poll(self) -> Answers:
         answers = Answers()
+        if self.health.fatal is not None:
+            self._consumer.close()
+            self.health.replaced()
+            self._consumer = self._connect()
+            self._assign()
         try:
             messages = self._consumer.consume(_BATCH, 0.2)
         except KafkaException as error:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
+from typing import Final
 
-from confluent_kafka import KafkaError, KafkaException, Message
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from servicekit import metrics
 from servicekit.events.coding import encode
@@ -16,6 +18,9 @@ from servicekit.logs import Limiter
 from servicekit.settings import ServiceSettings
 
 log = logging.getLogger(__name__)
+
+RENEWAL_SECONDS: Final = 60.0
+"""While telemetry cannot be sent, another client tries it so often."""
 
 
 class Telemetry:
@@ -34,8 +39,15 @@ class Telemetry:
         self._closed = threading.Event()
         if topic is None:
             return
-        self._producer = make_producer(
-            settings,
+        self._settings = settings
+        self._producer = self._connect()
+        self._timed_out = False
+        self._thread = threading.Thread(target=self._poll, name="telemetry", daemon=True)
+        self._thread.start()
+
+    def _connect(self) -> Producer:
+        return make_producer(
+            self._settings,
             enable_idempotence=False,
             enable_gapless_guarantee=False,
             acks="1",
@@ -46,8 +58,6 @@ class Telemetry:
             linger_ms=200,
             compression_type="lz4",
         )
-        self._thread = threading.Thread(target=self._poll, name="telemetry", daemon=True)
-        self._thread.start()
 
     def publish(self, event: Event) -> None:
         """Hand over an event. Returns at once, whatever happens to it."""
@@ -73,8 +83,13 @@ class Telemetry:
             self._producer.flush(0)
 
     def _poll(self) -> None:
+        replaced_at = time.monotonic()
         while not self._closed.is_set():
             self._producer.poll(0.2)
+            if self._timed_out and time.monotonic() - replaced_at > RENEWAL_SECONDS:
+                # Kafka may be away, or the client may have forgotten where it is (kafka.FORGOTTEN_SECONDS).
+                self._producer = self._connect()
+                self._timed_out, replaced_at = False, time.monotonic()
 
     def _drop(self, kind: str) -> None:
         with self._lock:
@@ -83,6 +98,8 @@ class Telemetry:
 
     def _failed(self, kind: str, error: KafkaError) -> None:
         self._drop(kind)
+        if error.code() == KafkaError._MSG_TIMED_OUT:  # noqa: SLF001
+            self._timed_out = True
         if error.code() in (KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT):  # noqa: SLF001
             return  # we are closing, and nobody knew what to do with it
         explained: PenstockError = explain_kafka(error, topic=self._topic)
