@@ -7,6 +7,7 @@ uninstall do to a CRD is seen on a copy of the chart, whose CRD has a name of it
 import os
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from tests.cluster import Kubectl
@@ -20,6 +21,15 @@ def helm(tmp_path_factory: pytest.TempPathFactory) -> Helm:
     if shutil.which("helm") is None:
         pytest.fail("needs Helm, 3 or 4: there is no helm in PATH")
     return Helm(os.devnull, tmp_path_factory.mktemp("helm"), "lab")
+
+
+HELMS = ["helm", *(name for name in ("helm3", "helm4") if shutil.which(name))]
+"""Those that are in PATH: helm, and others that are called by their version."""
+
+
+@pytest.fixture(params=HELMS)
+def any_helm(helm: Helm, request: pytest.FixtureRequest) -> Helm:
+    return replace(helm, program=request.param)
 
 
 @pytest.fixture(scope="module")

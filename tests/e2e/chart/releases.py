@@ -3,6 +3,7 @@
 import contextlib
 import uuid
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ def release(
     helm: Helm, kubectl: Kubectl, name: str, values: dict[str, Any], chart: Path = CHART
 ) -> Iterator[Helm]:
     """A release for real, uninstalled at the end."""
-    here = Helm(kubectl.kubeconfig, helm.home, kubectl.namespace)
+    here = replace(helm, kubeconfig=kubectl.kubeconfig, namespace=kubectl.namespace)
     here("install", name, str(chart), values=laid_over(NOT_RUNNING, values))
     try:
         yield here

@@ -82,10 +82,10 @@ PREVIOUSLY: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.fixture(params=PREVIOUSLY)
-def previously(helm: Helm, lab: Kubectl, request: pytest.FixtureRequest) -> Iterator[tuple[Helm, str]]:
+def previously(any_helm: Helm, lab: Kubectl, request: pytest.FixtureRequest) -> Iterator[tuple[Helm, str]]:
     """A release of the previous chart, and how its names begin."""
     values, name = PREVIOUSLY[request.param]
-    with release(helm, lab, "penstock", values, chart=PREVIOUS) as here:
+    with release(any_helm, lab, "penstock", values, chart=PREVIOUS) as here:
         yield here, name
 
 

@@ -2,15 +2,13 @@
 
 import json
 import re
-import shutil
 import tarfile
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import pytest
 import yaml
-from tests.e2e.chart.charts import CHART, Helm
+from tests.e2e.chart.charts import CHART
 from tests.e2e.chart.values import BASE, DEFAULTS, DEMO, VALUES, at, everything
 from tests.streams import laid_over
 
@@ -23,16 +21,6 @@ ELSEWHERE = {"$ref": "#/definitions/elsewhere"}
 pytestmark = pytest.mark.cluster
 
 TEMPLATE = ("template", "penstock", str(CHART))
-
-
-def other_helms() -> list[str]:
-    return [name for name in ("helm3", "helm4") if shutil.which(name)]
-
-
-@pytest.fixture(params=["helm", *other_helms()])
-def any_helm(helm: Helm, request: pytest.FixtureRequest) -> Helm:
-    """Each Helm that is in PATH: helm, and those that are called by their version."""
-    return replace(helm, program=request.param)
 
 
 def test_it_lints_without_a_warning(any_helm):
