@@ -125,6 +125,8 @@ def test_the_services_read_what_the_stream_says(stream):
             assert told.control_port == 8652
             assert told.drain_seconds == source.uploader.drain_seconds
             assert told.send_all_on_stop == (source.uploader.mode == "Sidecar")
+            if source.uploader.mode == "Deployment":
+                assert told.wait_for_other, "the pod that it follows may still be ending"
             assert told.source_id is not None
             assert told.source_id.startswith(stream.id)
             assert f"{told.root}/".startswith("/source/")

@@ -285,29 +285,24 @@ def owned_by(kind, **changes):
     return pod(metadata={"ownerReferences": [{"kind": kind, "name": "o"}]}, **changes)
 
 
-@pytest.mark.parametrize(
-    ("kind", "way_out"),
-    [("ReplicaSet", "strategy: {type: Recreate} and replicas: 1"), ("Job", "parallelism: 1")],
-)
-def test_owners_of_pods_that_would_share_a_claims_directory_are_told_the_way_out(kind, way_out):
-    (warning,) = warnings(owned_by(kind, volume=CLAIM))
-    assert "claim results-0" in warning
-    assert way_out in warning
-    assert "\n" not in warning
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        pod(volume=CLAIM),
-        owned_by("StatefulSet", volume=CLAIM),
-        owned_by("ReplicaSet"),
-        owned_by("ReplicaSet", volume={"ephemeral": {"volumeClaimTemplate": {}}}),
-    ],
-    ids=["no owner", "StatefulSet", "emptyDir", "ephemeral"],
-)
-def test_pods_that_share_no_directory_have_no_warning(body):
+@pytest.mark.parametrize("kind", ["ReplicaSet", "Job", "StatefulSet", None])
+def test_on_a_claim_a_sidecar_waits_for_the_one_before_it_and_nobody_is_warned(kind):
+    """A Deployment's new pod is to be ready before the old one goes; pods of one Job may share a directory."""
+    body = pod(volume=CLAIM) if kind is None else owned_by(kind, volume=CLAIM)
     assert warnings(body) == ()
+    variables = {one["name"]: one.get("value") for one in sidecar(body)["env"]}
+    assert variables["PENSTOCK_WAIT_FOR_OTHER"] == "true"
+    # Who waits is ready only if it has the same id as the one that it waits for.
+    assert variables["PENSTOCK_SOURCE_ID"].endswith("/results-0")
+
+
+@pytest.mark.parametrize(
+    "volume", [None, {"ephemeral": {"volumeClaimTemplate": {}}}], ids=["emptyDir", "ephemeral"]
+)
+def test_on_a_volume_of_the_pods_own_there_is_nobody_to_wait_for(volume):
+    body = owned_by("ReplicaSet", **({} if volume is None else {"volume": volume}))
+    assert warnings(body) == ()
+    assert "PENSTOCK_WAIT_FOR_OTHER" not in {one["name"] for one in sidecar(body)["env"]}
 
 
 def test_a_pod_that_the_stream_does_not_select_is_told_so():

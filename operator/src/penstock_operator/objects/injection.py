@@ -89,7 +89,6 @@ def inject(pod: Pod, stream: DirectoryStream, installation: Installation) -> Inj
     ]
     warnings += _about_selection(pod, stream)
     warnings += _about_completion(pod, spec, stream, volume)
-    warnings += _about_sharing(pod, volume)
     return Injection(tuple(patch), tuple(warnings))
 
 
@@ -219,29 +218,6 @@ def _about_completion(pod: Pod, spec: Pod, stream: DirectoryStream, volume: Watc
         f"{seconds} s after its containers have ended is lost. Let its command end with: {WAIT_DRAINED}"
     )
     return [warning]
-
-
-def _about_sharing(pod: Pod, volume: WatchedVolume) -> list[str]:
-    """Warn of owners that may run several pods of one template at a time, on one directory of a claim.
-
-    One uploader holds the lock on its ledger. Another one exits, and as a native sidecar keeps its pod from
-    starting; a rolling update waits for just this pod before it ends the old one. A StatefulSet has no such
-    pods: each has claims of its own, and ends before the one that takes its place starts.
-    """
-    if volume.claim is None:
-        return []
-    told = {
-        "ReplicaSet": "a rolling update would wait for ever, since its new pod does not start before the old "
-        "one has ended. Give the Deployment strategy: {type: Recreate} and replicas: 1, or make it a "
-        "StatefulSet with volumeClaimTemplates",
-        "Job": "a second pod does not start before the first has ended. Let the Job run one at a time "
-        "(parallelism: 1), and give each Job a subPath of its own",
-    }
-    return [
-        f"a directory of claim {volume.claim} has one uploader at a time: {text} (docs/sidecar.md)"
-        for kind, text in told.items()
-        if kind in _owners(pod)
-    ]
 
 
 def _owners(pod: Pod) -> set[str]:

@@ -80,6 +80,8 @@ def sidecar(
         *variables(stream, mount_path=volume.mount_path, prefix=prefix),
         # It ends after all who write, and there may never be another pod with this volume.
         *settings(send_all_on_stop="true"),
+        # A rolling update has the new pod ready before it ends the old one.
+        *([] if volume.ends_with_pod else settings(wait_for_other="true")),
         *_source_id(stream, volume),
     ]
     mounts: list[pods.Object] = [

@@ -46,7 +46,8 @@ def uploader_deployment(
         mounts.append(pods.claim_mount(_STATE_VOLUME, state.persistent_volume_claim, STATE))
     env = [
         *variables(stream, mount_path="/", prefix=stream.spec.source.prefix),
-        *settings(source_id=stream.id),
+        # One that was evicted may still be sending when the one in its place starts.
+        *settings(source_id=stream.id, wait_for_other="true"),
     ]
     container = pods.container(
         "uploader",

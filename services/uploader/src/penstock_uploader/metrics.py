@@ -5,6 +5,10 @@ from __future__ import annotations
 from prometheus_client import Counter, Gauge, Histogram
 
 INFO = Gauge("penstock_uploader_info", "Which topic this process sends to; always 1.", ["topic"])
+WAITING_FOR_OTHER = Gauge(
+    "penstock_uploader_waiting_for_other",
+    "1 while another uploader has the directory; this one sends nothing.",
+)
 FILES_DISCOVERED = Counter("penstock_uploader_files_discovered", "Files found that were new or changed.")
 FILES_ACKNOWLEDGED = Counter("penstock_uploader_files_acknowledged", "Uploads that Kafka has, complete.")
 FILES_UNCHANGED = Counter(

@@ -63,6 +63,13 @@ class UploaderSettings(ServiceSettings):
         None,
         description="Directory of the ledger. By default .penstock/uploader in the watched directory.",
     )
+    wait_for_other: bool = Field(
+        False,
+        description=(
+            "If another uploader has the directory, wait until it ends, and go on where it was; by default "
+            "that is an error. For pods of which one takes the place of the other."
+        ),
+    )
     source_id: str | None = Field(
         None,
         min_length=1,

@@ -84,7 +84,9 @@ def set_up(
     wake: Callable[[], None],
     topic_described: Callable[[TopicInfo | PenstockError], None],
 ) -> Parts | None:
-    """Make all parts; `stack` lets go of them. None if `stop` came before a broker did.
+    """Make all parts; `stack` lets go of them.
+
+    None if `stop` came before a broker did, or before another uploader of the directory had ended.
 
     `once`: files are sent once, and what becomes of them is noted there. `wake` and `topic_described` are
     called from other threads. Raises PenstockErrors for what makes starting impossible.
@@ -95,7 +97,15 @@ def set_up(
     consumer_config(settings, "receipts", "classic")
     topics = Topics(settings)
 
-    state_dir = open_state_dir(settings, stack, once=once is not None)
+    # First of all: who waits for another one's end is asked how it is, too.
+    if settings.metrics_port is not None:
+        routes = health_routes(health)
+        server = HttpServer(settings.metrics_host, settings.metrics_port, routes, name="metrics")
+        stack.callback(server.close)
+        log.info("metrics at %s/metrics", server.url)
+    state_dir = open_state_dir(settings, stack, stop, health, once=once is not None)
+    if state_dir is None:
+        return None
     source_id = persistent_source_id(settings, state_dir)
     ledger = Ledger(
         os.path.join(state_dir, "ledger.db"),
@@ -103,11 +113,6 @@ def set_up(
         now_ms=time.time_ns() // 1_000_000,
     )
     stack.callback(ledger.close)
-    if settings.metrics_port is not None:
-        routes = health_routes(health)
-        server = HttpServer(settings.metrics_host, settings.metrics_port, routes, name="metrics")
-        stack.callback(server.close)
-        log.info("metrics at %s/metrics", server.url)
     if not wait_for_broker(settings, stop):
         return None
     topic = topics.describe(settings.topic)

@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import tempfile
+import time
 from contextlib import ExitStack
+from typing import Final
 
+from penstock_uploader import metrics
 from penstock_uploader.naming import derived_source_id
 from penstock_uploader.settings import UploaderSettings
-from servicekit.exceptions import ConfigurationError, StateError
+from servicekit.exceptions import ConfigurationError, StateError, StateInUse
 from servicekit.filesystem import FileLock
+from servicekit.http import Health
+from servicekit.lifecycle import StopSignal
+from servicekit.logs import Limiter
+
+log = logging.getLogger(__name__)
+
+_LOOK_SECONDS: Final = 0.5
+"""How often a lock that another one has is tried. A lock that is waited for cannot be interrupted."""
 
 
-def open_state_dir(settings: UploaderSettings, stack: ExitStack, *, once: bool) -> str:
+def open_state_dir(
+    settings: UploaderSettings, stack: ExitStack, stop: StopSignal, health: Health, *, once: bool
+) -> str | None:
     """Make the state directory and lock it until `stack` ends; `once`: a temporary one, unless it is named.
 
+    While another one has it, wait if the settings say so; None if `stop` came before the other one's end.
     Raises ConfigurationError, StateError.
     """
     if not os.path.isdir(settings.root):
@@ -44,20 +59,86 @@ def open_state_dir(settings: UploaderSettings, stack: ExitStack, *, once: bool) 
             f"state cannot be kept in {state_dir!r} ({error.strerror}): {hint}"
         ) from None
     owner = f"penstock-uploader, pid {os.getpid()} on {socket.gethostname()}, watching {settings.root}"
+    path = os.path.join(state_dir, "lock")
     try:
-        stack.enter_context(FileLock(os.path.join(state_dir, "lock"), owner=owner))
+        lock = (
+            _await_lock(settings, path, owner, stop, health)
+            if settings.wait_for_other
+            else FileLock(path, owner=owner)
+        )
+    except StateInUse as error:
+        raise StateError(f"{settings.root!r} is watched by another uploader already: {error}") from None
     except StateError as error:
-        raise StateError(
-            f"{settings.root!r} is watched by another uploader already: {error}"
-            if "locked" in str(error)
-            else f"{error}; a read-only directory needs --state-dir and --after keep"
-        ) from None
+        raise StateError(f"{error}; a read-only directory needs --state-dir and --after keep") from None
+    if lock is None:
+        return None
+    stack.enter_context(lock)
     return state_dir
+
+
+def _await_lock(
+    settings: UploaderSettings, path: str, owner: str, stop: StopSignal, health: Health
+) -> FileLock | None:
+    """Take the lock once nobody else has it, visibly; None if `stop` came before.
+
+    Until then we count as ready if the other one sends as our own source: the directory is looked after, and
+    a rollout ends the other one only when we are. Raises ConfigurationError, StateError.
+    """
+    limiter = Limiter(every_seconds=60)
+    began = time.monotonic()
+    waited = False
+    try:
+        while not stop.is_set():
+            try:
+                lock = FileLock(path, owner=owner)
+            except StateInUse as error:
+                waited = True
+                metrics.WAITING_FOR_OTHER.set(1)
+                if limiter.first("waiting"):
+                    log.warning(
+                        "%r is watched by another uploader: %s; waiting until it ends", settings.root, error
+                    )
+                if _kept_source_id(settings, os.path.dirname(path)) == (settings.source_id or None):
+                    health.ok("start")
+                stop.wait(_LOOK_SECONDS)
+            else:
+                if waited:
+                    log.info("the other uploader has ended, after %.0f s", time.monotonic() - began)
+                return lock
+        return None
+    finally:
+        metrics.WAITING_FOR_OTHER.set(0)
+        if waited:
+            health.problem("start", "not started yet")
 
 
 def persistent_source_id(settings: UploaderSettings, state_dir: str) -> str:
     """Read the id of this source from its file, or make it and keep it there; raises ConfigurationError."""
-    path = os.path.join(state_dir, "source_id")
+    path = _source_id_file(state_dir)
+    known = _kept_source_id(settings, state_dir)
+    if known:
+        return known
+    source_id = settings.source_id or _known_source_id(settings.root) or derived_source_id(settings.root)
+    try:
+        with open(path + ".new", "w", encoding="utf-8") as stream:
+            stream.write(source_id + "\n")
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(path + ".new", path)
+    except OSError as error:
+        raise ConfigurationError(
+            f"state cannot be kept in {state_dir!r} ({error.strerror}): name another --state-dir"
+        ) from None
+    return source_id
+
+
+def _source_id_file(state_dir: str) -> str:
+    return os.path.join(state_dir, "source_id")
+
+
+def _kept_source_id(settings: UploaderSettings, state_dir: str) -> str:
+    """Read the id that the directory was sent under until now, if it was; raises ConfigurationError."""
+    path = _source_id_file(state_dir)
     try:
         with open(path, encoding="utf-8") as stream:
             known = stream.read().strip()
@@ -71,20 +152,7 @@ def persistent_source_id(settings: UploaderSettings, state_dir: str) -> str:
             f"would take them for two sources of the same paths. Leave out --source-id, or remove "
             f"{path!r}"
         )
-    if known:
-        return known
-    source_id = given or _known_source_id(settings.root) or derived_source_id(settings.root)
-    try:
-        with open(path + ".new", "w", encoding="utf-8") as stream:
-            stream.write(source_id + "\n")
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(path + ".new", path)
-    except OSError as error:
-        raise ConfigurationError(
-            f"state cannot be kept in {state_dir!r} ({error.strerror}): name another --state-dir"
-        ) from None
-    return source_id
+    return known
 
 
 def _known_source_id(root: str) -> str | None:
