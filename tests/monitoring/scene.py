@@ -35,6 +35,9 @@ TOO_LARGE = 200_000
 PODS = {"scope-pc:9465": "uploader", "archive-host:9465": "downloader"}
 """Whom the page means by the targets of its example."""
 
+PATIENCE = 90.0
+"""Seconds for anything to come about, on a machine that has other things to do."""
+
 T = TypeVar("T")
 
 
@@ -69,8 +72,6 @@ class Scene:
     def running(self) -> Iterator[None]:
         """Start all parts, and end them."""
         with self._stack:
-            self._start_kubernetes()
-            self._start_operator()
             registry = Registry(
                 self.kafka,
                 self.directory / "registry",
@@ -79,14 +80,19 @@ class Scene:
                 heartbeat_seconds=1,
             )
             self._stack.callback(registry.close)
+            registry.start_only()
+            self._start_kubernetes()
+            self._start_operator()
             self._start_stream()
-            registry.start()
+            eventually(
+                lambda: registry.metrics_url and registry.is_ready(), PATIENCE, lambda: registry.service.said
+            )
             self._targets = {
                 "penstock-registry": registry.metrics_url.removeprefix("http://"),
                 "penstock-operator": f"127.0.0.1:{self._ports['operator']}",
             }
             self.prometheus = self._stack.enter_context(running(self.directory, self._config()))
-            eventually(self._all_are_scraped, 30, lambda: self.prometheus.targets())
+            eventually(self._all_are_scraped, PATIENCE, self._said, interval=0.2)
             yield
 
     def _start_kubernetes(self) -> None:
@@ -168,6 +174,12 @@ class Scene:
         config["global"] = {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"}
         return config
 
+    def _said(self) -> str:
+        """What is to be known when something does not come about."""
+        errors = {target["scrapeUrl"]: target["lastError"] for target in self.prometheus.targets()}
+        logs = [f"--- {log.name}\n{log.read_text()[-2000:]}" for log in self.directory.rglob("*.log")]
+        return "\n".join([str(errors), *logs])
+
     def _all_are_scraped(self) -> bool:
         targets = self.prometheus.targets()
         return len(targets) == 4 and {target["health"] for target in targets} == {"up"}
@@ -196,7 +208,7 @@ class Scene:
         ):
             eventually(
                 lambda expression=expression, wanted=wanted: self.prometheus.value(expression) == wanted,
-                30,
+                PATIENCE,
                 lambda expression=expression: f"{expression}: {self.prometheus.query(expression)}",
                 interval=0.2,
             )
@@ -231,7 +243,7 @@ class Scene:
     # The emulated Kubernetes, which lives in an event loop of its own
 
     def _await(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(60)
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(2 * PATIENCE)
 
     def _in_lab(self, action: Callable[[], T]) -> T:
         async def act() -> T:
@@ -240,4 +252,4 @@ class Scene:
         return self._await(act())
 
     def _lab_until(self, condition: Callable[[], object], describe: str) -> None:
-        self._await(self._lab.until(condition, 30, describe))
+        self._await(self._lab.until(condition, PATIENCE, describe))

@@ -14,7 +14,7 @@ from tests.monitoring.queries import (
 from tests.monitoring.scene import DESTINATION, FILES, NAMESPACE, STREAM, Scene
 from tests.waiting import eventually
 
-pytestmark = [pytest.mark.xdist_group("monitoring"), pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.xdist_group("monitoring"), pytest.mark.timeout(300)]
 
 WINDOW = "10m"
 """For rates: all of the test."""
