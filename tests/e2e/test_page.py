@@ -4,8 +4,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 from tests.browser.test_for_everyone import RULES
-from tests.browser.test_login import log_in
-from tests.e2e.browser import Visit, browser, photographed, visit
+from tests.e2e.browser import Visit, browser, log_in, photographed, visit
 from tests.e2e.forwarding import forwarded
 
 __all__ = ["browser", "visit"]
@@ -22,7 +21,7 @@ def test_a_file_is_followed_from_its_source_to_its_receipt(penstock, declare, vi
     with forwarded(registry.system, f"service/{registry.name}", "http") as url:
         page = visit(f"{url}/")
         with photographed(page, "page"):
-            expect(page.get_by_role("heading", level=1, name="Log in")).to_be_visible()
+            expect(page.get_by_role("heading", level=1, name="Log in")).to_be_visible(timeout=60_000)
             log_in(page, "not-the-token-that-helm-made")
             expect(page.get_by_role("alert")).to_have_text("This is not the token.")
             expect(page.get_by_text("seen")).to_have_count(0)

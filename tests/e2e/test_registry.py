@@ -4,9 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import expect
-from tests.browser.test_login import log_in
 from tests.cluster import Kubectl
-from tests.e2e.browser import Visit, browser, photographed, visit
+from tests.e2e.browser import Visit, browser, log_in, photographed, visit
 from tests.e2e.evidence import observed
 from tests.e2e.forwarding import forwarded
 from tests.e2e.installed import SMALL, Penstock, apply, namespaces, removed
@@ -65,7 +64,7 @@ def test_the_page_goes_on_when_one_of_two_registries_is_killed(penstock, declare
     with forwarded(two.system, f"pod/{second}", "http") as url:
         page = visit(f"{url}/")
         with photographed(page, "second registry"):
-            expect(page.get_by_role("heading", level=1, name="Log in")).to_be_visible()
+            expect(page.get_by_role("heading", level=1, name="Log in")).to_be_visible(timeout=60_000)
             # Whoever has logged in at one is known to the other: their Service sends people to either.
             page.context.add_cookies(cookies)
             page.reload()
