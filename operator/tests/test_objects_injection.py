@@ -287,7 +287,7 @@ def owned_by(kind, **changes):
 
 @pytest.mark.parametrize("kind", ["ReplicaSet", "Job", "StatefulSet", None])
 def test_on_a_claim_a_sidecar_waits_for_the_one_before_it_and_nobody_is_warned(kind):
-    """A Deployment's new pod is to be ready before the old one goes; pods of one Job may share a directory."""
+    """A Deployment's new pod is ready before the old one goes; pods of one Job may share a directory."""
     body = pod(volume=CLAIM) if kind is None else owned_by(kind, volume=CLAIM)
     assert warnings(body) == ()
     variables = {one["name"]: one.get("value") for one in sidecar(body)["env"]}

@@ -6,6 +6,7 @@ import re
 import pytest
 import yaml
 from tests.e2e.installed import POLL_SECONDS, RESTRICTED, RESTRICTED_POD, ROOT, apply, sums
+from tests.e2e.pods import pods_of
 from tests.waiting import eventually
 
 pytestmark = [pytest.mark.cluster, pytest.mark.xdist_group("penstock")]
@@ -102,6 +103,63 @@ def test_nothing_is_lost_when_pods_end_with_their_volume(penstock, declare):
     for job in (injected, by_hand, by_label):
         gone = penstock.lab("delete", "job", job["metadata"]["name"], "--wait=false")
         assert gone.ok, gone.err
+
+
+INSTRUMENT = """
+trap 'exit 0' TERM
+number=0
+while true; do
+  number=$((number + 1)); head -c 3000 /dev/urandom > /results/$(hostname)-$number.raw
+  sleep 0.2 & wait $!
+done
+"""
+
+
+def test_a_deployment_on_a_claim_is_rolled_out_while_it_writes(penstock, declare):
+    """The new pod's sidecar waits, ready, for the old one's end, which comes when the new pod is ready."""
+    declare("rolling", **SIMULATION)
+    template = pod_template("rolling", INSTRUMENT)
+    template["spec"]["restartPolicy"] = "Always"
+    template["spec"]["volumes"] = [{"name": "results", "persistentVolumeClaim": {"claimName": "sources"}}]
+    template["spec"]["containers"][0]["volumeMounts"][0]["subPath"] = "rolling"
+    deployment = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "instrument"},
+        "spec": {"selector": {"matchLabels": {"app": "simulation"}}, "template": template},
+    }
+    # The webhook may not have learnt of the stream yet: the ReplicaSet tries again.
+    apply(penstock.lab, deployment)
+
+    def rolled_out() -> str:
+        """Wait until one pod is left, and ready; its name."""
+        waited = penstock.lab("rollout", "status", "deployment/instrument", "--timeout=110s")
+        assert waited.ok, waited.out + waited.err
+        eventually(
+            lambda: len(pods_of(penstock.lab, "instrument")) == 1, 90, "the old pod has ended", POLL_SECONDS
+        )
+        (pod,) = pods_of(penstock.lab, "instrument")
+        return pod["metadata"]["name"]
+
+    first = rolled_out()
+    eventually(lambda: penstock.desk.delivered("rolling"), 60, "files arrive", POLL_SECONDS)
+    assert penstock.lab("rollout", "restart", "deployment/instrument").ok
+    second = rolled_out()
+    assert second != first
+    said = penstock.lab("logs", second, "-c", "penstock-uploader").out
+    assert "waiting until it ends" in said
+    assert "the other uploader has ended" in said
+    status = penstock.lab("get", "pod", second, "-o", "json").object["status"]
+    assert [one["restartCount"] for one in status["initContainerStatuses"]] == [0]
+    eventually(
+        lambda: any(path.startswith(second) for path in penstock.desk.delivered("rolling")),
+        30,
+        "files of the second pod arrive",
+        POLL_SECONDS,
+    )
+    gone = penstock.lab("delete", "deployment", "instrument", "--cascade=foreground", "--timeout=90s")
+    assert gone.ok, gone.err
+    penstock.desk.expect("rolling", penstock.desk.sent("rolling"))
 
 
 def test_kubectl_warns_of_what_an_empty_dir_loses(penstock, declare):
