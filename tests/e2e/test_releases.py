@@ -110,7 +110,7 @@ def test_an_upgrade_replaces_all_pods_in_the_middle_of_a_file_which_goes_on(prev
         here.release.upgrade(values(here, streams={"logLevel": "debug"}))
         for place in places:
             eventually(
-                lambda place=place: uids(*place) and not uids(*place) & before[place],
+                lambda place=place: (now := uids(*place)) and now.isdisjoint(before[place]),
                 90,
                 lambda place=place: f"the pods of {place[1]} are replaced",
                 POLL_SECONDS,
