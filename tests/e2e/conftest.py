@@ -1,10 +1,11 @@
 """What all tests here that need a Kubernetes cluster share.
 
-    make e2e E2E_KUBECONFIG=... BUILD='docker build' LOAD='kind load docker-image'
+    make e2e                                                      # on a cluster that it makes with kind
+    E2E_KUBECONFIG=... make e2e BUILD='podman build' LOAD=...     # on one that is there
 
 builds the images, loads them into the cluster, and runs what is here. Where the builder does both, LOAD is
 left out. Programs that know nothing of Penstock are busybox:1.35, which the cluster has, or fetches. The
-tests speak to E2E_KUBECONFIG alone, by `kubectl` and `helm`.
+tests speak to E2E_KUBECONFIG alone, by `kubectl` and `helm`. docs/how-to/develop-on-a-cluster.md says more.
 
 Those that use the fixture `penstock` share one installation in namespaces of its own, with a Kafka and a
 registry. When a test fails, its report has the streams, Events and logs of its namespaces as they were then;
