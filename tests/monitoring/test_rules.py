@@ -37,6 +37,8 @@ class Case:
     after: str
     fires: tuple[Mapping[str, str], ...] = field(default=())
     """Labels of each alert that fires, without its name and severity."""
+    ever: bool = True
+    """Whether it counts, too, if it fires before, and no more at that time."""
 
     def __str__(self) -> str:
         return f"{self.alert}, {self.told}"
@@ -48,6 +50,10 @@ def fires(alert: str, told: str, after: str, series: Mapping[str, str], **labels
 
 def quiet(alert: str, told: str, after: str, series: Mapping[str, str]) -> Case:
     return Case(alert, told, series, after)
+
+
+def over(alert: str, told: str, after: str, series: Mapping[str, str]) -> Case:
+    return Case(alert, told, series, after, ever=False)
 
 
 FILES = "penstock_stream_files"
@@ -128,7 +134,7 @@ CASES = [
         {f"{LAG}{{{BOTH}}}": "1x50", f"{DELIVERED}{{{BOTH}}}": "0x5 1x12 2x12 3x30"},
     ),
     quiet(
-        "PenstockDestinationStuck", "they are refused or not wanted, each with an answer", "30m",
+        "PenstockDestinationStuck", "they are not wanted, each with an answer", "30m",
         STUCK | {f"penstock_skipped_files_total{{{BOTH}}}": "0+1x40"},
     ),
     quiet(
@@ -171,7 +177,7 @@ CASES = [
         {f"{LOST}{{{LAB}}}": "_x65 9x20"}, **SCOPE,
     ),
     quiet("PenstockRecordsLost", "none was lost", "70m", {f"{LOST}{{{LAB}}}": "0x80"}),
-    quiet("PenstockRecordsLost", "it was more than an hour ago", "130m", {f"{LOST}{{{LAB}}}": "9x140"}),
+    over("PenstockRecordsLost", "it was more than an hour ago", "130m", {f"{LOST}{{{LAB}}}": "9x140"}),
     fires("PenstockDestinationPaused", "the volume is full", "16m", {f"{PAUSED}{{{LAB}}}": "1x20"}, **SCOPE),
     fires(
         "PenstockDestinationPaused", "the pod is replaced, and the volume still full", "20m",
@@ -203,6 +209,14 @@ CASES = [
             f"{COMMITS}{{{LAB}}}": "5x40",
         },
     ),
+    quiet(
+        "PenstockDestinationStuck", "they waited for nine minutes", "30m",
+        {f"{LAG}{{{BOTH}}}": "0x5 3x8 0x30", f"{DELIVERED}{{{BOTH}}}": "7x13 10x30"},
+    ),
+    quiet(
+        "PenstockDestinationStuck", "they are refused, one by one", "30m",
+        STUCK | {f"penstock_rejected_files_total{{{BOTH}}}": "0+1x40"},
+    ),
     fires("PenstockBytesLostOnDisk", "a sync failed", "10m", {f"{RESTARTS}{{{LAB}}}": "0x4 1x20"}, **SCOPE),
     quiet("PenstockBytesLostOnDisk", "it never did", "10m", {f"{RESTARTS}{{{LAB}}}": "0x20"}),
     # Sources
@@ -219,6 +233,14 @@ CASES = [
         "PenstockUploaderStuck", "there is nothing to send", "15m",
         {f"{QUEUED}{{{LAB}}}": "0x30", f"{IN_FLIGHT}{{{LAB}}}": "0x30", f"{PRODUCED}{{{LAB}}}": "9x30"},
     ),
+    quiet(
+        "PenstockUploaderStuck", "the brokers were restarted", "40m",
+        {
+            f"{QUEUED}{{{LAB}}}": "4x40",
+            f"{IN_FLIGHT}{{{LAB}}}": "1x40",
+            f"{PRODUCED}{{{LAB}}}": "0+9x5 45x12 60+9x30",
+        },
+    ),
     fires(
         "PenstockDirectoryUnreadable", "at each scan", "30m",
         {f'{ERRORS}{{{LAB}, reason="unreadable-directory"}}': "0+1x40"}, **SCOPE,
@@ -227,15 +249,23 @@ CASES = [
         "PenstockDirectoryUnreadable", "a file cannot be read", "30m",
         {f'{ERRORS}{{{LAB}, reason="unreadable"}}': "0+1x40"},
     ),
-    quiet(
+    over(
         "PenstockDirectoryUnreadable", "it can be read again", "60m",
         {f'{ERRORS}{{{LAB}, reason="unreadable-directory"}}': "0+1x10 10x60"},
+    ),
+    quiet(
+        "PenstockDirectoryUnreadable", "one went while it was looked at", "60m",
+        {f'{ERRORS}{{{LAB}, reason="unreadable-directory"}}': "0x10 1x60"},
     ),
     # Kafka and programs
     fires(
         "PenstockKafkaAway", "a client finds no broker", "20m",
         {f'{BROKERS}{{{LAB}, client="producer"}}': "1x4 0x30"},
         client="producer", job="penstock-streams", pod="scope-0", instance="10.0.0.1:8651", **SCOPE,
+    ),
+    quiet(
+        "PenstockKafkaAway", "it is away for thirteen minutes", "40m",
+        {f'{BROKERS}{{{LAB}, client="producer"}}': "1x4 0x12 1x30"},
     ),
     quiet(
         "PenstockKafkaAway", "connections are lost and made again", "40m",
@@ -280,6 +310,10 @@ CASES = [
         "PenstockRegistryDatabaseAway", "one of two reaches it", "10m",
         {f"{DATABASE}{{{FIRST_REGISTRY}}}": "0x20", f"{DATABASE}{{{SECOND_REGISTRY}}}": "1x20"},
     ),
+    quiet(
+        "PenstockRegistryDatabaseAway", "it was restarted", "20m",
+        {f"{DATABASE}{{{FIRST_REGISTRY}}}": "1x3 0 0 1x20"},
+    ),
     fires("PenstockRegistryBehind", "for long", "10m", {f"{BEHIND}{{{FIRST_REGISTRY}}}": "400+60x20"}),
     quiet(
         "PenstockRegistryBehind", "it catches up", "20m",
@@ -291,7 +325,7 @@ CASES = [
     ),
     quiet(
         "PenstockRegistryMissedRecords", "telemetry", "70m",
-        {f'{MISSED}{{{FIRST_REGISTRY}, topic_kind="events"}}': "_x65 15x20"},
+        {f'{MISSED}{{{FIRST_REGISTRY}, topic_kind="events"}}': "_x5 15x20 30x60"},
     ),
     # The operator
     fires("PenstockOperatorAway", "there is none", "6m", {'up{job="others", instance="a"}': "1x20"}),
@@ -381,8 +415,9 @@ def verdicts(tmp_path_factory: pytest.TempPathFactory) -> dict[Case, str]:
     for case in CASES:
         about = {"alertname": case.alert, "severity": severity[case.alert], "alertstate": "firing"}
         seen = [", ".join(f'{k}="{v}"' for k, v in (about | dict(labels)).items()) for labels in case.fires]
+        firing = f'ALERTS{{alertname="{case.alert}", alertstate="firing"}}'
         asked = {
-            "expr": f'ALERTS{{alertname="{case.alert}", alertstate="firing"}}',
+            "expr": firing if case.fires or not case.ever else f"count_over_time({firing}[6h])",
             "eval_time": case.after,
             "exp_samples": [{"labels": f"ALERTS{{{labels}}}", "value": 1} for labels in seen],
         }
