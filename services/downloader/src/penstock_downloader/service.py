@@ -31,7 +31,7 @@ from penstock_downloader.settings import DownloaderSettings
 from penstock_downloader.sink import FileSystemSink
 from servicekit.circles import note_topic, refuse_circle
 from servicekit.events import Heartbeats, Telemetry
-from servicekit.exceptions import NotAuthorized, PenstockError, explain_kafka
+from servicekit.exceptions import ClientLost, NotAuthorized, PenstockError, explain_kafka
 from servicekit.filesystem import boottime
 from servicekit.http import Health, HttpServer, health_routes
 from servicekit.kafka import ClientHealth, consumer_config, session_seconds, wait_for_broker
@@ -56,6 +56,8 @@ _ASK_AGAIN_SECONDS: Final = 0.2
 _TICK_SECONDS: Final = 1.0
 _TOPIC_CHECK_SECONDS: Final = 10.0
 _ORPHANS_SECONDS: Final = 3600.0
+_LOST_AT_ONCE_SECONDS: Final = 5.0
+"""A client that is lost so soon is not unlucky: what it was told is wrong."""
 
 
 class Downloader:
@@ -82,23 +84,35 @@ class Downloader:
             )
             log.info("metrics at %s/metrics", server.url)
         try:
-            if not wait_for_broker(settings, stop):
-                return
-            topics = Topics(settings)
-            stream = topics.describe(settings.topic)
-            refuse_circle(self.destination.root, "downloader", stream)
-            note_topic(self.destination.root, "downloader", stream)
-            receipts_topic = ensure_receipts_topic(settings, topics, stream)
-            running = _Running(
-                settings, self.destination, topics, receipts_topic, self.health, self._observer
-            )
-            try:
-                running.loop(stop)
-            finally:
-                running.close()
+            while self._deliver(stop):
+                pass
         finally:
             if server is not None:
                 server.close()
+
+    def _deliver(self, stop: StopSignal) -> bool:
+        """Deliver with one set of Kafka clients, and say whether it takes another one to go on."""
+        settings = self._settings
+        if not wait_for_broker(settings, stop):
+            return False
+        begun = time.monotonic()
+        topics = Topics(settings)
+        stream = topics.describe(settings.topic)
+        refuse_circle(self.destination.root, "downloader", stream)
+        note_topic(self.destination.root, "downloader", stream)
+        receipts_topic = ensure_receipts_topic(settings, topics, stream)
+        running = _Running(settings, self.destination, topics, receipts_topic, self.health, self._observer)
+        try:
+            running.loop(stop)
+        except ClientLost as lost:
+            if time.monotonic() - begun < _LOST_AT_ONCE_SECONDS:
+                raise  # another one would be lost, too
+            log.warning("going on from the checkpoint with another client: %s", lost)
+            self.health.problem("kafka", str(lost))
+            return True
+        finally:
+            running.close()
+        return False
 
 
 class _Running:
@@ -228,7 +242,7 @@ class _Running:
         )
         while not stop.is_set():
             if self._client_health.fatal is not None:
-                # What we held, the group has given to others long ago. The next start goes on there.
+                # What we held, the group has given to others long ago.
                 raise self._client_health.fatal
             if not self._is_in_contact() and not self._regain_contact():
                 stop.wait(_ASK_AGAIN_SECONDS)
