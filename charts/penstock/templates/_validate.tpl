@@ -18,7 +18,7 @@
       "dashboards.labels" .Values.dashboards.labels "monitoring.podMonitor.labels" .Values.monitoring.podMonitor.labels
       "monitoring.prometheusRule.labels" .Values.monitoring.prometheusRule.labels -}}
 {{- range $path, $given := $labels -}}
-{{- range $label := keys $given | sortAlpha -}}
+{{- range $label := keys ($given | default dict) | sortAlpha -}}
 {{- if regexMatch "^(app\\.kubernetes\\.io|helm\\.sh|penstock\\.dev)/" $label -}}
 {{- fail (printf "%s has %s: labels under app.kubernetes.io/, helm.sh/ and penstock.dev/ are the chart's own: leave it out" $path $label) -}}
 {{- end -}}
@@ -53,7 +53,7 @@
 {{- if and .volume.existingClaim .volume.storageClassName -}}
 {{- fail "registry.volume.storageClassName is for the claim that the chart makes, registry.volume.existingClaim takes one that is there: give one of the two" -}}
 {{- end -}}
-{{- range $name := keys .kafka.properties | sortAlpha -}}
+{{- range $name := keys (.kafka.properties | default dict) | sortAlpha -}}
 {{- if or (eq $name "security.protocol") (hasPrefix "sasl." $name) (hasPrefix "ssl." $name) -}}
 {{- fail (printf "registry.kafka.properties has %s: who connects how is said by registry.kafka.authSecretRef and registry.kafka.tls: leave it out" $name) -}}
 {{- end -}}

@@ -229,7 +229,11 @@ def test_postgresql_has_no_volume_and_any_number_of_pods_of_which_one_may_go_at_
     assert (spec["replicas"], spec["strategy"]["type"]) == (3, "RollingUpdate")
     assert all_of(objects, "PersistentVolumeClaim") == []
     budget = only(objects, "PodDisruptionBudget")["spec"]
-    assert budget == {"maxUnavailable": 1, "selector": spec["selector"]}
+    assert budget == {
+        "maxUnavailable": 1,
+        "unhealthyPodEvictionPolicy": "AlwaysAllow",
+        "selector": spec["selector"],
+    }
     told = env_of(objects)
     assert told["PENSTOCK_DATABASE"] == PG_URL
     assert "PENSTOCK_MAX_DATABASE_SIZE" not in told

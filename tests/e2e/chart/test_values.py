@@ -1,15 +1,17 @@
 """charts/penstock: what it can be told, and what it refuses with what to do."""
 
 import json
+import operator
 import re
 import tarfile
 from collections.abc import Iterator
+from functools import reduce
 from typing import Any
 
 import pytest
 import yaml
 from tests.e2e.chart.charts import CHART
-from tests.e2e.chart.values import BASE, DEFAULTS, DEMO, VALUES, at, everything
+from tests.e2e.chart.values import BASE, DEFAULTS, DEMO, KAFKA, MONITORED, POLICIES, VALUES, at, everything
 from tests.streams import laid_over
 
 from penstock_operator.objects.names import INJECT_LABEL
@@ -301,3 +303,23 @@ def test_values_that_are_taken_away_are_refused_with_what_to_do(any_helm):
         assert f"the values have no {part}" in said
         assert "--reset-then-reuse-values" in said
         assert "nil pointer" not in said
+
+
+def all_paths(values: dict[str, Any], path: str = "") -> Iterator[str]:
+    for name, value in values.items():
+        yield f"{path}{name}"
+        if isinstance(value, dict):
+            yield from all_paths(value, f"{path}{name}.")
+
+
+@pytest.mark.parametrize("path", [path for path in all_paths(DEFAULTS) if "." in path])
+def test_a_value_that_is_null_is_empty_or_refused_by_its_name(helm, path):
+    """A name in a file of values with nothing after it is null, and Helm takes the default away."""
+    values = {"registry": {"kafka": KAFKA}, **DEMO, **MONITORED, **POLICIES}
+    done = helm.run(*TEMPLATE, "--set", f"{path}=null", values=values)
+    parent, _, last = path.rpartition(".")
+    if done.returncode:
+        assert f"at '/{parent.replace('.', '/')}': missing property '{last}'" in done.stderr
+    else:
+        default = reduce(operator.getitem, path.split("."), DEFAULTS)
+        assert not default or ".resources" in path or ".labels" in path, f"{path} is not to be missed"

@@ -1,7 +1,7 @@
 {{/* Who may connect, as JSON: the pods of this release's namespace, and of those in "namespaces".
      (dict "root" $ "namespaces" (list ...)) */}}
 {{- define "penstock.peers" -}}
-{{- $names := prepend .namespaces .root.Release.Namespace | uniq -}}
+{{- $names := prepend (.namespaces | default list) .root.Release.Namespace | uniq -}}
 {{- $expression := dict "key" "kubernetes.io/metadata.name" "operator" "In" "values" $names -}}
 {{- list (dict "namespaceSelector" (dict "matchExpressions" (list $expression))) | toJson -}}
 {{- end -}}

@@ -17,7 +17,7 @@ true
 {{/* Properties of its Kafka client, as JSON. What has a setting of its own is not here. */}}
 {{- define "penstock.registry.properties" -}}
 {{- $kafka := .Values.registry.kafka -}}
-{{- $properties := omit $kafka.properties "group.protocol" -}}
+{{- $properties := omit ($kafka.properties | default dict) "group.protocol" -}}
 {{- $tls := kindIs "map" $kafka.tls -}}
 {{- $_ := set $properties "security.protocol" (printf "%s%s" (ternary "SASL_" "" (not (empty $kafka.authSecretRef))) (ternary "SSL" "PLAINTEXT" $tls)) -}}
 {{- with $kafka.authSecretRef -}}
