@@ -5,7 +5,6 @@ cluster that `make e2e` makes with kind, and is left out on others. The rest run
 evicted as a drain evicts them, and all that has to go on with the policies in place.
 """
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -213,10 +212,21 @@ def test_downloaders_on_two_nodes_share_a_destination(penstock, nodes):
 # NetworkPolicies
 
 
+CONNECT = f"""
+import socket, sys
+try:
+    socket.create_connection((sys.argv[1], int(sys.argv[2])), {PATIENCE_SECONDS})
+except OSError as error:
+    print(error)
+"""
+"""Says what was in the way, if something was."""
+
+
 def connected(kubectl: Kubectl, pod: str, host: str, port: int) -> bool:
     """Whether a pod of ours is connected; nobody there, and nobody let through, look the same to it."""
-    code = f"import socket; socket.create_connection(({json.dumps(host)}, {port}), {PATIENCE_SECONDS})"
-    return kubectl("exec", pod, "--", "python", "-c", code).ok
+    said = kubectl("exec", pod, "--", "python", "-c", CONNECT, host, str(port))
+    assert said.ok, f"nobody has tried to connect: {said.err}"
+    return said.out == ""
 
 
 @dataclass(frozen=True)
