@@ -16,7 +16,7 @@ import yaml
 from tests.cluster import Kubectl
 from tests.e2e.chart.charts import CHART, Helm
 from tests.e2e.chart.releases import NOT_RUNNING, namespace_of, release
-from tests.e2e.chart.values import DEMO, KAFKA, POLICIES
+from tests.e2e.chart.values import DEMO, KAFKA, POLICIES, at
 from tests.e2e.forwarding import forwarded
 from tests.streams import laid_over
 from tests.waiting import eventually
@@ -65,6 +65,11 @@ def test_the_notes_say_the_next_three_commands(helm, lab, office):
     assert page.endswith(
         f"kubectl --namespace {lab.namespace} port-forward service/noted-penstock-registry 8650"
     )
+
+
+def test_the_stream_of_the_notes_can_have_a_kafka_at_an_address_of_ipv6(helm, lab):
+    (stream,) = streams(dry_run(helm, lab, at("registry.kafka.bootstrapServers", "[fd00::1]:9092")))
+    assert stream.spec.kafka.bootstrap_servers == "[fd00::1]:9092"
 
 
 def test_where_no_kafka_is_known_the_notes_say_how_the_registry_gets_one(helm, lab):
