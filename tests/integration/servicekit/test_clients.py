@@ -167,6 +167,17 @@ class TestAFatalError:
         entry = ConfigEntry("max.message.bytes", "300000", incremental_operation=AlterConfigOpType.SET)
         resource = ConfigResource("topic", topic, incremental_configs=[entry])
         kafka.admin.incremental_alter_configs([resource])[resource].result(30)
+
+        # The broker that has the topic hears of it later than the controller, which has answered.
+        other = Producing(settings_of(kafka), enable_idempotence=False, enable_gapless_guarantee=False)
+
+        def refuses():
+            other.reports.clear()
+            other.send(topic, b"x" * 400_000)
+            eventually(lambda: other.poll() and other.reports)
+            return other.reports[0] is not None
+
+        eventually(refuses)
         for _ in range(3):
             sending.send(topic, b"x" * 400_000)
         return sending

@@ -102,6 +102,7 @@ _CONSUMER: dict[str, object] = {
     "fetch.max.bytes": 4 * MIB,
     "max.partition.fetch.bytes": 2 * MIB,
     "fetch.queue.backoff.ms": 5,
+    "topic.metadata.refresh.interval.ms": 15_000,  # new partitions are read so soon (default 5 minutes)
 }
 
 CLASSIC_SESSION_SECONDS: Final = 10
