@@ -130,6 +130,18 @@ def test_penstock_has_the_commands_and_options_that_the_docs_name(where, line):
     assert asked <= known, where
 
 
+def test_logs_of_pods_that_a_label_chooses_say_how_many_lines():
+    """By default kubectl shows ten of each: too few to look for anything in."""
+    logs = [
+        (where, line)
+        for where, text in typed()
+        for line in text.splitlines()
+        if re.search(r"\bkubectl\b.* logs\b.* (--selector|-l)\b", line)
+    ]
+    assert logs
+    assert [found for found in logs if "--tail" not in found[1]] == []
+
+
 def test_make_has_the_targets_that_the_docs_name():
     named = {
         (where, found)
