@@ -6,6 +6,9 @@
 {{- fail (printf "the values have no %s. Those of an older chart, which --reuse-values takes as they are, know nothing of it: upgrade with --reset-then-reuse-values (Helm 3.14 or newer) instead, or give your values again with --values" $name) -}}
 {{- end -}}
 {{- end -}}
+{{- if not (regexMatch "^[a-z]" (include "penstock.fullname" .)) -}}
+{{- fail (printf "names of Services begin with a letter, and those of this release with %s: call it something else, or give fullnameOverride" (include "penstock.fullname" .)) -}}
+{{- end -}}
 {{- with .Values.operator -}}
 {{- if and .clusterWide .namespaces -}}
 {{- fail (printf "operator.clusterWide looks after all namespaces, operator.namespaces after these alone (%s): give one of the two" (join ", " .namespaces)) -}}

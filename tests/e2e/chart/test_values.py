@@ -296,6 +296,14 @@ def test_what_is_looked_for_elsewhere_is_what_the_templates_know_of():
     assert {"registry.bootstrapServers", "kafka", "operator.watchNamespaces"} <= set(LOOKED_FOR)
 
 
+def test_a_release_whose_services_could_not_be_called_so_is_refused_with_what_to_do(any_helm):
+    said = any_helm.refused("template", "2nd-lab", str(CHART))
+    assert "those of this release with 2nd-lab-penstock: call it something else, or give fullname" in said
+    any_helm("template", "2nd-lab", str(CHART), values={"fullnameOverride": "second"})
+    said = any_helm.refused(*TEMPLATE, values={"fullnameOverride": "2nd"})
+    assert "those of this release with 2nd:" in said
+
+
 def test_values_that_are_taken_away_are_refused_with_what_to_do(any_helm):
     """As they are by --reuse-values, with those of a chart that did not have them."""
     for part in ("registry", "demoKafka", "dashboards", "monitoring", "networkPolicies"):
