@@ -170,9 +170,12 @@ def test_all_parts_are_scraped_and_nothing_else(monitored: Monitored):
 def test_a_healthy_installation_raises_no_alert(monitored: Monitored):
     desk = monitored.penstock.desk
     desk.expect("instrument", desk.write("instrument", {"first.tif": 3_000_000, "run/second.tif": 1000}))
-    rules = eventually(
-        lambda: [rule for rule in monitored.prometheus.rules() if rule["health"] != "unknown"], 30
-    )
+
+    def evaluated() -> list[dict[str, Any]] | None:
+        rules = monitored.prometheus.rules()
+        return None if "unknown" in {rule["health"] for rule in rules} else rules
+
+    rules = eventually(evaluated, 30, monitored.prometheus.rules, POLL_SECONDS)
     assert {rule["name"]: rule.get("lastError") for rule in rules if rule["health"] != "ok"} == {}
     eventually(lambda: monitored.prometheus.alerts() == {}, 30, monitored.prometheus.firing, POLL_SECONDS)
     throughout(SETTLED_SECONDS, lambda: monitored.prometheus.alerts() == {}, interval=POLL_SECONDS)
