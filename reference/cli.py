@@ -71,7 +71,8 @@ def _command(name: str) -> str:
     context = click.Context(penstock, info_name="penstock")
     command = penstock.get_command(context, name)
     assert isinstance(command, Command)
-    own = click.Context(command, info_name=name, parent=context)
+    # Click remembers for good what a command's help is called the first time that somebody asks.
+    own = click.Context(command, info_name=name, parent=context, **command.context_settings)
     usage = " ".join(["penstock", name, *command.collect_usage_pieces(own)])
     lines = [
         usage,

@@ -43,7 +43,16 @@ OF_THEIR_OWN = {
 }
 
 MAKEFILE = (ROOT / "Makefile").read_text("utf-8")
+VALUES = yaml.safe_load((ROOT / "charts/penstock/values.yaml").read_text("utf-8"))
 VALUES_SCHEMA = json.loads((ROOT / "charts/penstock/values.schema.json").read_text("utf-8"))
+
+
+def over(defaults: object, given: object) -> object:
+    """Values as Helm lays them over the chart's own."""
+    if not isinstance(defaults, dict) or not isinstance(given, dict):
+        return given
+    return defaults | {name: over(defaults.get(name), value) for name, value in given.items()}
+
 
 BLOCKS = [block for page in pages() for block in page.blocks]
 
@@ -179,7 +188,7 @@ def test_yaml_is_what_it_looks_like(block):
         if str(document.get("apiVersion", "")).startswith("penstock.dev/"):
             DirectoryStream.parse(document)
         elif set(document) <= set(VALUES_SCHEMA["properties"]):
-            Draft7Validator(VALUES_SCHEMA).validate(document)
+            Draft7Validator(VALUES_SCHEMA).validate(over(VALUES, document))
         else:
             assert {"apiVersion", "kind", "metadata"} <= set(document) or set(document) == {"groups"}
 

@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 from reference.__main__ import ROOT, pages, write
 
+from penstock.main import main
+
 PAGES = pages()
 
 
@@ -16,6 +18,11 @@ def test_what_is_committed_is_what_the_code_says(path: Path):
 
 def test_it_is_the_same_each_time():
     assert pages() == PAGES
+
+
+@pytest.mark.parametrize("option", ["-h", "--help"])
+def test_writing_it_changes_nothing_for_who_asks_for_help_then(option: str):
+    assert main(["watch", option]) == 0
 
 
 def test_only_what_differs_is_written_and_schemas_of_no_event_go(tmp_path: Path):
