@@ -16,7 +16,7 @@ def send_unreadable(kafka: Kafka, topic: str, before: int = 0, after: int = 0) -
             "message.max.bytes": 1_000_000_000,
             "batch.size": 2_147_483_647,
             "queue.buffering.max.kbytes": 2_000_000,
-            "linger.ms": 500,
+            "linger.ms": 60_000,  # until all are there; flush() does not wait for it
         }
     )
     for value in [*[b"small"] * before, bytes(LIMIT + 8_000_000), *[b"small"] * after]:
