@@ -21,6 +21,7 @@ from dashboards.panels import (
     Query,
     lines,
     number,
+    quantiles,
     rows,
 )
 
@@ -164,7 +165,7 @@ def _work(found: builders.Dashboard) -> builders.Dashboard:
             lines(
                 "Time for one",
                 "To compare one and do what is missing. Seconds: the API server is slow, or throttles.",
-                *_quantiles(f"{operator}reconcile_seconds"),
+                *quantiles(f"{operator}reconcile_seconds"),
                 unit=SECONDS,
                 width=8,
             )
@@ -195,7 +196,7 @@ def _work(found: builders.Dashboard) -> builders.Dashboard:
                 "From new partitions to new downloaders",
                 "Time until all downloaders that they called for were ready. Much of it is the cluster's: "
                 "scheduling, images, nodes. Nothing is shown while no partitions are added.",
-                *_quantiles(f"{operator}new_partition_to_ready_seconds"),
+                *quantiles(f"{operator}new_partition_to_ready_seconds"),
                 unit=SECONDS,
                 width=8,
             )
@@ -232,7 +233,7 @@ def _kafka(found: builders.Dashboard) -> builders.Dashboard:
                 "Time for one reading",
                 "Downloaders can be scaled only as often as this. Tens of seconds: brokers that do not "
                 "answer.",
-                *_quantiles(readings),
+                *quantiles(readings),
                 unit=SECONDS,
             )
         )
@@ -257,7 +258,7 @@ def _webhook(found: builders.Dashboard) -> builders.Dashboard:
             lines(
                 "Time to answer",
                 "The API server waits for it, ten seconds at most. Nothing is shown while it does not ask.",
-                *_quantiles(f"{injection}_seconds"),
+                *quantiles(f"{injection}_seconds"),
                 unit=SECONDS,
                 width=8,
             )
@@ -272,10 +273,6 @@ def _webhook(found: builders.Dashboard) -> builders.Dashboard:
             )
         )
     )
-
-
-def _quantiles(histogram: str) -> list[Query]:
-    return [Query(promql.quantile(share, histogram), f"p{share * 100:g}") for share in (0.5, 0.99)]
 
 
 def _count_zero(name: str) -> str:

@@ -13,6 +13,8 @@ from grafana_foundation_sdk.models import common, dashboard
 from grafana_foundation_sdk.models.heatmap import HeatmapColorMode
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
+from dashboards import promql
+
 DATASOURCE: Final = dashboard.DataSourceRef(type_val="prometheus", uid="${datasource}")
 WIDTH: Final = 24
 """Columns of Grafana's grid. On a phone panels stand below one another, in their order here."""
@@ -29,6 +31,11 @@ class Query:
 
     expr: str
     name: str = ""
+
+
+def quantiles(histogram: str, shares: Iterable[float] = (0.5, 0.99), *, where: str = "") -> list[Query]:
+    """Give a query for each quantile of a histogram, called p50, p99."""
+    return [Query(promql.quantile(share, histogram, where=where), f"p{share * 100:g}") for share in shares]
 
 
 @dataclass(frozen=True)

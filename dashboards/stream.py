@@ -21,6 +21,7 @@ from dashboards.panels import (
     heat,
     lines,
     number,
+    quantiles,
 )
 
 _OURS: Final = 'namespace="$namespace", stream="$stream"'
@@ -343,10 +344,7 @@ def _latency(found: builders.Dashboard) -> builders.Dashboard:
                 "Close to visible",
                 "Quantiles of the same. High while few files wait: large files or a slow volume. High while "
                 "many wait: more partitions and downloaders help.",
-                *(
-                    Query(promql.quantile(share, _VISIBLE, where=_OURS), f"p{share * 100:g}")
-                    for share in shares
-                ),
+                *quantiles(_VISIBLE, shares, where=_OURS),
                 unit=SECONDS,
                 width=6,
             )
@@ -356,10 +354,7 @@ def _latency(found: builders.Dashboard) -> builders.Dashboard:
                 "Close to acknowledged",
                 "The uploader's part: until Kafka had all of the file. High: its network, its rate limit, "
                 "or the brokers.",
-                *(
-                    Query(promql.quantile(share, _ACKNOWLEDGED, where=_OURS), f"p{share * 100:g}")
-                    for share in shares
-                ),
+                *quantiles(_ACKNOWLEDGED, shares, where=_OURS),
                 unit=SECONDS,
                 width=6,
             )

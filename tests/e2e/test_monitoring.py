@@ -28,7 +28,8 @@ from tests.e2e.installed import (
     namespaces,
 )
 from tests.e2e.prometheus.podmonitors import scrape_configs
-from tests.e2e.prometheus.server import Prometheus, prometheus
+from tests.e2e.prometheus.server import prometheus
+from tests.monitoring.prometheus import Prometheus
 from tests.monitoring.queries import ANYTHING, PanelQuery, filled, panel_queries, variable_queries
 from tests.waiting import eventually, throughout
 

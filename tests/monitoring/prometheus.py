@@ -8,6 +8,7 @@ import urllib.parse
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -43,11 +44,11 @@ def promtool(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@dataclass(frozen=True)
 class Prometheus:
-    """One that runs."""
+    """The HTTP API of one that runs, wherever that is."""
 
-    def __init__(self, url: str) -> None:
-        self.url = url
+    url: str
 
     def query(self, expression: str) -> list[dict[str, Any]]:
         """The series that there are now: `metric` has labels, `value` a time and a number as a text."""
@@ -63,18 +64,31 @@ class Prometheus:
         assert len(found) <= 1, found
         return float(found[0]["value"][1]) if found else None
 
-    def label_values(self, label: str, selector: str) -> list[str]:
-        """What Grafana's label_values() gives."""
-        found: list[str] = self._get(f"label/{label}/values", **{"match[]": selector})
+    def label_values(self, label: str, selector: str = "") -> list[str]:
+        """What Grafana's label_values() gives, of all series or of those that are selected."""
+        chosen = {"match[]": selector} if selector else {}
+        found: list[str] = self._get(f"label/{label}/values", **chosen)
         return found
 
     def targets(self) -> list[dict[str, Any]]:
-        """What it scrapes."""
+        """What it scrapes: labels, health and the last error of each."""
         found: list[dict[str, Any]] = self._get("targets", state="active")["activeTargets"]
         return found
 
+    def alerts(self) -> dict[str, str]:
+        """Names of the alerts that are not inactive, and how far each has come: pending or firing."""
+        states: dict[str, str] = {}
+        for alert in self._get("alerts")["alerts"]:
+            name = alert["labels"]["alertname"]
+            states[name] = "firing" if "firing" in (alert["state"], states.get(name)) else "pending"
+        return states
+
+    def firing(self) -> list[dict[str, Any]]:
+        """The alerts that fire: labels and annotations of each."""
+        return [alert for alert in self._get("alerts")["alerts"] if alert["state"] == "firing"]
+
     def rules(self) -> list[dict[str, Any]]:
-        """All rules as it has evaluated them."""
+        """All rules as it has evaluated them: health and the last error of each."""
         return [rule for group in self._get("rules")["groups"] for rule in group["rules"]]
 
     def _get(self, path: str, **asked: str) -> Any:
@@ -84,7 +98,7 @@ class Prometheus:
                 return json.load(answer)["data"]
         except urllib.error.HTTPError as error:
             with error:
-                raise AssertionError(f"{asked}: {json.load(error)['error']}") from None
+                raise AssertionError(f"{path} {asked}: {error.read().decode()}") from None
 
 
 @contextmanager

@@ -4,77 +4,21 @@ The image has to be in the cluster: it is built from the Dockerfile beside this 
 no `kubernetes_sd_configs`; the targets come from discover.py, and all relabeling is its own.
 """
 
-import json
-import urllib.error
-import urllib.parse
-import urllib.request
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import yaml
 from tests.cluster import Kubectl
 from tests.e2e.forwarding import forwarded
 from tests.e2e.installed import RESTRICTED, RESTRICTED_POD, apply
+from tests.monitoring.prometheus import Prometheus
 
 IMAGE = "penstock/test-prometheus:0.1.0"
 NAME = "prometheus"
 PORT = 9090
 _FILES = "/etc/prometheus-test"
 _DISCOVERED = "/discovered"
-
-
-class RefusedError(AssertionError):
-    """Prometheus did not answer a question. The message says why."""
-
-
-@dataclass(frozen=True)
-class Prometheus:
-    """Its HTTP API."""
-
-    url: str
-
-    def query(self, expression: str) -> list[dict[str, Any]]:
-        """Ask for a vector, or a scalar, of now: labels and value of each series."""
-        found = self._ask("query", query=expression)
-        if found["resultType"] == "scalar":
-            return [{"metric": {}, "value": found["result"]}]
-        return found["result"]
-
-    def label_values(self, label: str, selector: str = "") -> list[str]:
-        """Which values a label has, among the series that are selected."""
-        chosen = {"match[]": selector} if selector else {}
-        return self._ask(f"label/{label}/values", **chosen)
-
-    def targets(self) -> list[dict[str, Any]]:
-        """What it scrapes: labels, health and the last error of each."""
-        return self._ask("targets", state="active")["activeTargets"]
-
-    def alerts(self) -> dict[str, str]:
-        """Names of the alerts that are not inactive, and how far each has come: pending or firing."""
-        states: dict[str, str] = {}
-        for alert in self._ask("alerts")["alerts"]:
-            name = alert["labels"]["alertname"]
-            states[name] = "firing" if "firing" in (alert["state"], states.get(name)) else "pending"
-        return states
-
-    def firing(self) -> list[dict[str, Any]]:
-        """The alerts that fire: labels and annotations of each."""
-        return [alert for alert in self._ask("alerts")["alerts"] if alert["state"] == "firing"]
-
-    def rules(self) -> list[dict[str, Any]]:
-        """All rules, with their health and the last error of each."""
-        return [rule for group in self._ask("rules")["groups"] for rule in group["rules"]]
-
-    def _ask(self, path: str, **parameters: str) -> Any:
-        url = f"{self.url}/api/v1/{path}?{urllib.parse.urlencode(parameters)}"
-        try:
-            with urllib.request.urlopen(url, timeout=30) as answer:
-                return json.load(answer)["data"]
-        except urllib.error.HTTPError as error:
-            with error:
-                raise RefusedError(f"{path} {parameters}: {error.read().decode()}") from None
 
 
 @contextmanager

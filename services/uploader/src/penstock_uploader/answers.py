@@ -124,8 +124,9 @@ class AnswersReader:
         self._positions = dict(positions)
         self._partitions = self._wanted_partitions = topic.partitions
         self._limiter = Limiter(every_seconds=600)
-        self._unreadable = UnreadableBatches(settings, f"penstock-uploader-{source_id}"[:249])
         self._settings = settings
+        self._group = f"penstock-uploader-{source_id}"[:249]
+        self._unreadable = UnreadableBatches(settings, self._group)
         self._consumer = self._connect()
         self._assign()
         self._thread = threading.Thread(target=self._read_for_ever, name="answers", daemon=True)
@@ -133,7 +134,7 @@ class AnswersReader:
     def _connect(self) -> Consumer:
         return make_consumer(
             self._settings,
-            f"penstock-uploader-{self._source_id}"[:249],
+            self._group,
             "classic",
             health=self.health,
             # Receipts are small: this much of them is plenty.
